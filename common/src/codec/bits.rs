@@ -1,0 +1,1 @@
+//! A bit reader for parameter sets.

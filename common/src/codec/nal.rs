@@ -1,0 +1,1 @@
+//! NAL units in length-prefixed samples.
