@@ -1,1 +1,19 @@
-//! To be filled.
+//! Publisher bytes in, samples out.
+//!
+//! Sockets live in [`server`]; everything behind them takes bytes and `now` and returns values:
+//!
+//! ```text
+//! bytes ─▶ rtmp::Session ─▶ rtmp::Message ─▶ stream::Lease (flv ─▶ demux ─▶ timeline) ─▶ Feed
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod demux;
+pub mod error;
+pub mod flv;
+pub mod keys;
+pub mod limits;
+pub mod rtmp;
+pub mod server;
+pub mod stream;
+pub mod timeline;
