@@ -33,7 +33,9 @@ impl Default for DemoOptions {
 #[non_exhaustive]
 pub enum DemoError {
     /// The encoder is the ffmpeg program; it has to be there.
-    #[error("cannot start ffmpeg, which encodes the demo picture: {0}; install it (Debian: apt-get install ffmpeg)")]
+    #[error(
+        "cannot start ffmpeg, which encodes the demo picture: {0}; install it (Debian: apt-get install ffmpeg)"
+    )]
     Start(#[source] std::io::Error),
     /// The loopback socket that carries the sound to ffmpeg could not be opened.
     #[error("cannot open a loopback socket for the demo's sound: {0}")]

@@ -107,7 +107,8 @@ impl Picture {
         for (row, line) in glyph(character).into_iter().enumerate() {
             for column in 0..5 {
                 let luma = if line & (0x10 >> column) == 0 { GROUND } else { WHITE };
-                let area = Area { x: left + column * scale, y: top + row * scale, width: scale, height: scale };
+                let area =
+                    Area { x: left + column * scale, y: top + row * scale, width: scale, height: scale };
                 self.fill(area, luma);
             }
         }
