@@ -7,6 +7,7 @@ use aqueduct_common::StreamName;
 use aqueduct_common::event::{Advice, Anomaly, Event, IngestTick, Protocol, PublishEnd};
 use aqueduct_common::feed::Break;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How long an ended stream stays in the list.
 const KEEP_ENDED: Duration = Duration::from_secs(300);
@@ -16,7 +17,7 @@ const ADVICE_HOLDS: Duration = Duration::from_secs(25);
 const MAX_STREAMS: usize = 10_000;
 
 /// Where a stream is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// A publisher is there; no playlist is out yet.
@@ -30,23 +31,26 @@ pub enum State {
 }
 
 /// One piece of advice for the streamer.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct Advised {
     /// What, with its figures.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub advice: Advice,
     /// What to do, in plain words.
     pub text: String,
 }
 
 /// A stream as the API shows it.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct StreamView {
     /// Its name, `app/name`.
+    #[schema(value_type = String)]
     pub name: StreamName,
     /// Where it is in its life.
     pub state: State,
     /// How its publisher came.
+    #[schema(value_type = Option<String>)]
     pub protocol: Option<Protocol>,
     /// What its encoder calls itself.
     pub encoder: String,
@@ -65,12 +69,15 @@ pub struct StreamView {
     /// Discontinuities since it began.
     pub discontinuities: u32,
     /// Repaired timestamps since it began, by type.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub anomalies: BTreeMap<&'static str, u64>,
     /// The publisher's last second.
+    #[schema(value_type = Object)]
     pub ingest: IngestTick,
     /// What the streamer should change.
     pub advice: Vec<Advised>,
     /// Why the last publisher left.
+    #[schema(value_type = Option<String>)]
     pub last_end: Option<PublishEnd>,
 }
 

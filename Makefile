@@ -1,0 +1,56 @@
+# Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
+# toolchain is installed first (scripts/setup.sh says what).
+
+.PHONY: help demo test check bench build web obs-check fuzz clean
+
+CARGO ?= cargo
+
+help:
+	@echo 'make demo       build, start, push a clock picture, and print the page to open'
+	@echo 'make test       everything: unit, property and end-to-end tests, Chromium included'
+	@echo 'make check      formatting, lints, licences and sources of dependencies'
+	@echo 'make bench      ours beside the peers, in one run'
+	@echo 'make build      the release binary with its pages: target/release/aqueduct'
+	@echo 'make obs-check  a real OBS pushes for a minute and plays (needs obs-studio; installs it)'
+	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (60) each; needs a nightly compiler'
+
+demo:
+	@scripts/setup.sh build demo
+	@$(MAKE) --no-print-directory build
+	@target/release/aqueduct demo $(DEMO_FLAGS)
+
+build: web
+	$(CARGO) build --release --locked -p aqueduct
+
+web:
+	@scripts/setup.sh build
+	cd web && npm run --silent build
+
+test: web
+	@scripts/setup.sh build test
+	cd web && npm test --silent
+	$(CARGO) build --locked -p aqueduct
+	$(CARGO) test --locked --workspace
+
+check: 
+	@scripts/setup.sh build check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) deny --log-level error check bans licenses sources
+	cd web && npm run --silent check
+
+bench: build
+	@scripts/setup.sh bench
+	$(CARGO) build --release --locked -p aqueduct-benches -p aqueduct-tests
+	benches/run.sh
+
+obs-check: build
+	@scripts/setup.sh obs
+	tests/obs/run.sh
+
+fuzz:
+	fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+clean:
+	$(CARGO) clean
+	rm -rf web/dist web/node_modules tests/browser/node_modules

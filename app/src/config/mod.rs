@@ -1,0 +1,118 @@
+//! One file to configure everything: each stage owns its part, this nests them.
+
+mod load;
+mod locate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use load::{ConfigError, load};
+
+/// The commented default file, as `aqueduct config` prints it.
+pub const DEFAULT_FILE: &str = include_str!("../../assets/aqueduct.toml");
+
+/// Every setting. See the default file for what each one means.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where state is kept; empty chooses by the platform's custom.
+    pub data_dir: Option<PathBuf>,
+    /// How long a stop may take before what is left is cut off.
+    pub stop: Stop,
+    /// Publishers.
+    pub ingest: aqueduct_ingest::Config,
+    /// Parts, segments and playlists.
+    pub packager: aqueduct_packager::Config,
+    /// Viewers.
+    pub edge: aqueduct_edge::Config,
+    /// The certificate of HTTPS and RTMPS.
+    pub tls: Tls,
+    /// The operator's port.
+    pub admin: Admin,
+}
+
+/// How the program stops.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stop {
+    /// After SIGTERM, time for viewers to be sent away and for stages to end.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(10) }
+    }
+}
+
+/// A certificate; without one, one for development is made on the first start.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub cert: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub key: Option<PathBuf>,
+}
+
+/// The operator's port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address of `/healthz`, `/readyz`, `/metrics` and `/api/v1`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+    }
+}
+
+/// A checked configuration. Nothing has been opened yet.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// How long a stop may take.
+    pub deadline: Duration,
+    /// Publishers.
+    pub ingest: aqueduct_ingest::Plan,
+    /// Packaging.
+    pub packager: aqueduct_packager::Plan,
+    /// Viewers.
+    pub edge: aqueduct_edge::Plan,
+    /// The certificate of HTTPS and RTMPS.
+    pub tls: Tls,
+    /// Address of the operator's port.
+    pub admin: SocketAddr,
+}
+
+/// Where state is kept when nobody says: systemd's state directory, the user's state directory, or here.
+fn default_data_dir(var: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let set = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("STATE_DIRECTORY")
+        .or_else(|| set("XDG_STATE_HOME").map(|dir| dir.join("aqueduct")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".local/state/aqueduct")))
+        .unwrap_or_else(|| PathBuf::from("aqueduct-data"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_kept_where_the_platform_keeps_it() {
+        let with = |name: &'static str, value: &'static str| {
+            default_data_dir(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(with("STATE_DIRECTORY", "/var/lib/aqueduct"), PathBuf::from("/var/lib/aqueduct"));
+        assert_eq!(with("XDG_STATE_HOME", "/s"), PathBuf::from("/s/aqueduct"));
+        assert_eq!(with("HOME", "/h"), PathBuf::from("/h/.local/state/aqueduct"));
+        assert_eq!(with("HOME", ""), PathBuf::from("aqueduct-data"));
+    }
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian or Ubuntu machine and says what it does; with everything there it installs
+# nothing. Usage: scripts/setup.sh build|demo|test|check|bench …
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+need_rust() {
+  command -v cargo >/dev/null 2>&1 && return
+  say "no Rust toolchain found. This one command brings it:"
+  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\"" >&2
+  exit 1
+}
+
+# A Debian package counts as there when the command it is wanted for is.
+missing=()
+want() { # COMMAND PACKAGE…
+  command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
+}
+
+install_packages() {
+  [ ${#missing[@]} -eq 0 ] && return
+  if ! command -v apt-get >/dev/null 2>&1; then
+    say "these are missing, and apt-get is not here to install them: ${missing[*]}"
+    exit 1
+  fi
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { say "these are missing; install them as root: ${missing[*]}"; exit 1; }
+    sudo=(sudo)
+  fi
+  say "installing: ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Front-end packages by lock file; a stamp of the lock says whether they are the right ones.
+npm_packages() { # FOLDER
+  local stamp="$1/node_modules/.lock-stamp"
+  cmp -s "$1/package-lock.json" "$stamp" && return
+  say "installing the packages of $1/package-lock.json"
+  (cd "$1" && npm ci --no-audit --no-fund --loglevel=error)
+  cp "$1/package-lock.json" "$stamp"
+}
+
+cargo_tool() { # COMMAND VERSION [FLAG…]
+  local name=$1 version=$2
+  shift 2
+  command -v "$name" >/dev/null 2>&1 && return
+  say "installing $name $version from crates.io (about two minutes)"
+  cargo install --quiet --locked "$name@$version" "$@"
+}
+
+for goal in "$@"; do
+  case $goal in
+    build) want cc build-essential; want node nodejs; want npm npm ;;
+    demo) want ffmpeg ffmpeg ;;
+    test) want ffmpeg ffmpeg; want chromium chromium ;;
+    check) ;;
+    bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
+    obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
+    *) say "unknown goal $goal"; exit 2 ;;
+  esac
+done
+need_rust
+install_packages
+for goal in "$@"; do
+  case $goal in
+    build) npm_packages web ;;
+    test | obs) npm_packages tests/browser ;;
+    check) cargo_tool cargo-deny 0.20.2 --no-default-features ;;
+  esac
+done
