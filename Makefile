@@ -17,7 +17,7 @@ help:
 demo:
 	@scripts/setup.sh build demo
 	@$(MAKE) --no-print-directory build
-	@target/release/aqueduct demo $(DEMO_FLAGS)
+	@target/release/aqueduct demo --clip tests/media/bigbuckbunny.mp4 $(DEMO_FLAGS)
 
 build: web
 	$(CARGO) build --release --locked -p aqueduct
@@ -32,7 +32,7 @@ test: web
 	$(CARGO) build --locked -p aqueduct
 	$(CARGO) test --locked --workspace
 
-check: 
+check:
 	@scripts/setup.sh build check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

@@ -66,6 +66,9 @@ pub struct Demo {
     /// Only push the picture to this RTMP URL; serve nothing.
     #[arg(long, value_name = "RTMP_URL")]
     pub push_only: Option<String>,
+    /// A file to push as well, looped as it is, to live/clip.
+    #[arg(long, value_name = "FILE")]
+    pub clip: Option<PathBuf>,
     /// Picture width in pixels.
     #[arg(long, default_value_t = 640)]
     pub width: u32,

@@ -1,1 +1,186 @@
-fn main() {}
+//! `aqueduct`: configuration, wiring, drain. Each stage lives in its own crate; `wire` joins them.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod banner;
+mod certificate;
+mod cli;
+mod config;
+mod demo;
+mod keys;
+mod logging;
+mod pages;
+mod wire;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command, Demo, Key, Settings};
+use crate::config::Plan;
+
+/// What ended the program before its time, by exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 1: something that was asked for could not be done.
+    Failed(String),
+    /// Exit code 2: bad usage or configuration.
+    Usage(String),
+}
+
+impl Failure {
+    /// Something could not be done.
+    pub fn failed(error: impl ToString) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    /// Bad usage or configuration.
+    pub fn usage(error: impl ToString) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    // ring is the one crypto provider; without this, two enabled ones would make rustls refuse to choose.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (code, text) = match run(Cli::parse()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(text)) => (1, text),
+        Err(Failure::Usage(text)) => (2, text),
+    };
+    eprintln!("aqueduct: {text}");
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(settings) => runtime()?.block_on(serve(&settings, None)),
+        Command::Demo(demo) => runtime()?.block_on(run_demo(demo)),
+        Command::Check { file } => check(file),
+        Command::Config => {
+            print!("{}", config::DEFAULT_FILE);
+            Ok(())
+        }
+        Command::Key(Key::New { stream, settings }) => keys::new(&stream, &plan(&settings)?),
+        Command::Key(Key::Hash) => keys::hash(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)
+}
+
+fn plan(settings: &Settings) -> Result<Plan, Failure> {
+    config::load(settings).map_err(Failure::usage)
+}
+
+fn check(file: std::path::PathBuf) -> Result<(), Failure> {
+    let shown = file.display().to_string();
+    plan(&Settings { config: Some(file), ..Settings::default() })?;
+    println!("{shown}: good");
+    Ok(())
+}
+
+/// Serves until a signal, then drains. A demo's push runs beside it.
+async fn serve(settings: &Settings, demo: Option<&Demo>) -> Result<(), Failure> {
+    let plan = plan(settings)?;
+    logging::start(settings).map_err(Failure::usage)?;
+    let mut signals = Signals::new()?;
+    let (ring, shown) = keys::ring(&plan)?;
+    let running = wire::start(&plan, ring).await.map_err(Failure::failed)?;
+    print!("{}", banner::text(&running.addresses, &shown));
+    tracing::info!(addresses = ?running.addresses, "started");
+
+    let stop_demo = CancellationToken::new();
+    let ended = tokio::select! {
+        () = signals.recv() => Ok(()),
+        ended = push_demo(demo, &running.addresses, &stop_demo) => ended,
+    };
+    stop_demo.cancel();
+    drain(running, &plan, &mut signals).await;
+    ended
+}
+
+/// Pushes what the demo shows; never ends without a demo.
+async fn push_demo(
+    demo: Option<&Demo>,
+    addresses: &wire::Addresses,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let Some(demo) = demo else { return std::future::pending().await };
+    let host = local(addresses.ingest.first());
+    let clock = async {
+        let target = format!("rtmp://{host}/live/show");
+        demo::push(&target, demo_options(demo), stop.clone()).await
+    };
+    let clip = async {
+        let Some(file) = &demo.clip else { return std::future::pending().await };
+        let target = format!("rtmp://{host}/live/clip");
+        demo::push_clip(&target, file, stop.clone()).await
+    };
+    tokio::select! { ended = clock => ended, ended = clip => ended }.map_err(Failure::failed)
+}
+
+async fn drain(running: wire::Running, plan: &Plan, signals: &mut Signals) {
+    tracing::info!(deadline = ?plan.deadline, "stopping; a second signal ends at once");
+    if std::io::stderr().is_terminal() {
+        eprintln!("stopping; press Ctrl-C again to end at once");
+    }
+    tokio::select! {
+        whole = running.drain(plan.deadline) => match whole {
+            true => tracing::info!("stopped"),
+            false => tracing::warn!("the deadline passed; what was left was cut off"),
+        },
+        () = signals.recv() => tracing::warn!("second signal: ended at once"),
+    }
+}
+
+async fn run_demo(demo: Demo) -> Result<(), Failure> {
+    let Some(target) = &demo.push_only else { return serve(&demo.settings, Some(&demo)).await };
+    logging::start(&demo.settings).map_err(Failure::usage)?;
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let pushing = demo::push(target, demo_options(&demo), stop.clone());
+    tokio::pin!(pushing);
+    tokio::select! {
+        ended = &mut pushing => return ended.map_err(Failure::failed),
+        () = signals.recv() => stop.cancel(),
+    }
+    pushing.await.map_err(Failure::failed)
+}
+
+fn demo_options(demo: &Demo) -> demo::DemoOptions {
+    demo::DemoOptions { width: demo.width, height: demo.height, fps: demo.fps, ..Default::default() }
+}
+
+/// An address of ours as a client on this machine reaches it.
+fn local(address: Option<&std::net::SocketAddr>) -> String {
+    match address {
+        Some(address) if !address.ip().is_unspecified() => address.to_string(),
+        Some(address) => format!("127.0.0.1:{}", address.port()),
+        None => "127.0.0.1:1935".into(),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::failed);
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}

@@ -4,9 +4,11 @@
 //! cells that [`picture`] describes). It goes through the same door as a real publisher, with no short cut.
 
 pub mod beep;
+mod clip;
 pub mod picture;
 mod push;
 
+pub use clip::push_clip;
 pub use push::push;
 
 /// What the demo sends.
