@@ -163,7 +163,7 @@ pub enum Update {
 }
 
 /// Where a packager puts its updates. The edge's store implements it; so will the relay.
-pub trait Publish: Send {
+pub trait Publish: Send + Sync {
     /// Applies one update. Never blocks.
     fn publish(&self, stream: &StreamName, update: Update);
 }
