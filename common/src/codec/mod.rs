@@ -11,6 +11,7 @@ pub mod h265;
 pub mod nal;
 pub mod opus;
 pub mod vp9;
+mod vui;
 
 use bytes::Bytes;
 
@@ -22,6 +23,12 @@ pub use opus::OpusConfig;
 pub use vp9::Vp9Config;
 
 use crate::track::TrackKind;
+
+/// Widest and tallest picture that is accepted, in pixels (RTMP-65).
+pub const PICTURE_MAX: u32 = 8_192;
+
+/// Longest configuration record that is accepted, in bytes; real ones have less than 1,000.
+pub const RECORD_MAX: usize = 65_536;
 
 /// Why a configuration record was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +88,23 @@ impl Picture {
     }
 }
 
+/// Checks a picture's size against [`PICTURE_MAX`] (RTMP-65).
+fn picture_size(record: &'static str, width: u64, height: u64) -> Result<(u32, u32), CodecError> {
+    let side = |field, value| match u32::try_from(value) {
+        Ok(pixels @ 1..=PICTURE_MAX) => Ok(pixels),
+        _ => Err(CodecError::Unsupported { record, field, value }),
+    };
+    Ok((side("picture width", width)?, side("picture height", height)?))
+}
+
+/// Refuses a record beyond [`RECORD_MAX`].
+const fn check_length(record: &'static str, length: usize) -> Result<(), CodecError> {
+    match length {
+        0..=RECORD_MAX => Ok(()),
+        _ => Err(CodecError::Unsupported { record, field: "length", value: length as u64 }),
+    }
+}
+
 /// Colour description, by the numbers of ITU-T H.273.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Colour {
@@ -106,6 +130,17 @@ pub enum VideoRange {
 }
 
 impl Colour {
+    /// Primaries, transfer and matrix of a bitstream that does not say.
+    const UNSTATED: (u8, u8, u8) = (2, 2, 2);
+
+    /// A colour description, or `None` where it says nothing: all "unspecified" and limited range.
+    const fn stated(primaries: u8, transfer: u8, matrix: u8, full_range: bool) -> Option<Self> {
+        match (primaries, transfer, matrix, full_range) {
+            (2, 2, 2, false) => None,
+            _ => Some(Self { primaries, transfer, matrix, full_range }),
+        }
+    }
+
     /// PQ and HLG are told by their transfer characteristics.
     pub const fn range(&self) -> VideoRange {
         match self.transfer {
