@@ -3,7 +3,11 @@
 //! A session takes bytes and `now`, and gives bytes to write and events. Raw bytes meet only our own
 //! chunk reader; `rml_rtmp` sees vetted commands, one message at a time.
 
+pub mod aggregate;
 pub mod amf0;
+pub mod chunk;
+pub mod handshake;
+pub mod wire;
 
 use bytes::Bytes;
 
