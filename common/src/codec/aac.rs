@@ -198,4 +198,4 @@ fn program_config(bits: &mut Bits<'_>) -> Result<u16, CodecError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

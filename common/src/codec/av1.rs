@@ -98,4 +98,4 @@ impl Av1Config {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

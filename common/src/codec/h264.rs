@@ -118,10 +118,11 @@ fn nal_type(nal: &[u8]) -> Option<u8> {
     nal.first().map(|header| header & 0x1f)
 }
 
-/// The first `most` units of one type, each no longer than its 16-bit length can say.
+/// The first `most` units of one type, each no longer than its 16-bit length can say. Copies, so that a
+/// configuration does not hold on to the message that brought it.
 fn of_type(sets: &[Bytes], wanted: u8, most: usize) -> Vec<Bytes> {
     let fits = |set: &&Bytes| nal_type(set) == Some(wanted) && set.len() <= usize::from(u16::MAX);
-    sets.iter().filter(fits).take(most).cloned().collect()
+    sets.iter().filter(fits).take(most).map(|set| Bytes::copy_from_slice(set)).collect()
 }
 
 /// Puts `set` in the place of the one with its id, or at the end; says whether that changed anything.
@@ -130,11 +131,11 @@ fn store(sets: &mut Vec<Bytes>, set: &Bytes, id: fn(&[u8]) -> Option<u32>) -> bo
     match sets.iter_mut().find(|known| id(known) == Some(wanted)) {
         Some(known) if known == set => false,
         Some(known) => {
-            *known = Bytes::copy_from_slice(set);
+            *known = set.clone();
             true
         }
         None => {
-            sets.push(Bytes::copy_from_slice(set));
+            sets.push(set.clone());
             true
         }
     }
@@ -175,4 +176,4 @@ fn write_sets(out: &mut Vec<u8>, reserved: u8, sets: &[Bytes]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

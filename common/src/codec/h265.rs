@@ -55,8 +55,8 @@ impl HevcConfig {
         for set in found.iter().filter(|set| set_id(set).is_some()) {
             match units.iter_mut().find(|known| set_id(known) == set_id(set)) {
                 Some(known) if known == set => continue,
-                Some(known) => *known = Bytes::copy_from_slice(set),
-                None => units.push(Bytes::copy_from_slice(set)),
+                Some(known) => *known = set.clone(),
+                None => units.push(set.clone()),
             }
             changed = true;
         }
@@ -210,4 +210,4 @@ fn of_type(units: &[Bytes], wanted: u8) -> Vec<&Bytes> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -222,3 +222,6 @@ impl CodecConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,4 +227,4 @@ impl Iterator for Ranges<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -85,4 +85,4 @@ const fn frame_samples(config: u8) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

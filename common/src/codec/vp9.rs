@@ -130,4 +130,4 @@ fn color_config(bits: &mut Bits<'_>, profile: u32) -> Result<(), CodecError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
