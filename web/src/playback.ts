@@ -1,0 +1,222 @@
+/** One attachment of hls.js to the video element, from a multivariant playlist until it ends or fails. */
+import Hls from 'hls.js';
+import type {
+  ErrorData,
+  HlsConfig,
+  LevelDetails,
+  LoaderCallbacks,
+  LoaderConfiguration,
+  LoaderContext,
+  PlaylistLoaderConstructor,
+} from 'hls.js';
+import type { ServerClock } from './clock';
+
+/** Why an attachment is of no more use. */
+export type Failure =
+  | { is: 'network'; detail: string }
+  | { is: 'media'; detail: string }
+  | { is: 'unsupported'; detail: string };
+
+export interface Level {
+  index: number;
+  height: number;
+  bitrate: number;
+}
+
+/** What an attachment tells its owner. */
+export interface Listener {
+  /** The renditions are known. */
+  levels(levels: Level[]): void;
+  /** Bytes were appended: the end of the buffer has moved. */
+  appended(): void;
+  /** The publisher has ended the stream, and all of it was played. */
+  ended(): void;
+  failed(failure: Failure): void;
+}
+
+/**
+ * Distance behind the newest part at which playback starts (seconds): what is held later, less the time that a
+ * start takes. hls.js then loads from the newest independent part before that point, and no earlier.
+ */
+const START_BEHIND = 0.25;
+
+/** The server holds a playlist request for up to 8 s before it says 503; a network may add to that. */
+const HELD = 14_000;
+
+/** Server errors and a lost network are waited out; a 4xx is an answer. */
+function worthRetrying(status: number | undefined): boolean {
+  return status === undefined || status === 0 || status >= 500;
+}
+
+function patient(firstByte: number, times: number): HlsConfig['playlistLoadPolicy'] {
+  return {
+    default: {
+      maxTimeToFirstByteMs: firstByte,
+      maxLoadTimeMs: 20_000,
+      timeoutRetry: { maxNumRetry: times, retryDelayMs: 0, maxRetryDelayMs: 0 },
+      errorRetry: {
+        maxNumRetry: times,
+        retryDelayMs: 500,
+        maxRetryDelayMs: 2000,
+        shouldRetry: (policy, tries, timedOut, answer) =>
+          !!policy && tries < policy.maxNumRetry && (timedOut || worthRetrying(answer?.code)),
+      },
+    },
+  };
+}
+
+/** hls.js, set up to start at the edge and to leave the playback rate to the page. */
+function configure(known: string): Partial<HlsConfig> {
+  return {
+    lowLatencyMode: true,
+    liveSyncDuration: START_BEHIND,
+    liveSyncOnStallIncrease: 0,
+    maxLiveSyncPlaybackRate: 1,
+    liveDurationInfinity: true,
+    startFragPrefetch: true,
+    testBandwidth: false,
+    // fMP4 passes through as it is: a worker would cost a thread, its start and a copy for nothing.
+    enableWorker: false,
+    backBufferLength: 12,
+    maxBufferLength: 12,
+    maxMaxBufferLength: 24,
+    highBufferWatchdogPeriod: 1,
+    capLevelToPlayerSize: true,
+    enableID3MetadataCues: false,
+    enableEmsgMetadataCues: false,
+    enableDateRangeMetadataCues: false,
+    playlistLoadPolicy: patient(HELD, 20),
+    fragLoadPolicy: patient(8000, 4),
+    pLoader: knowing(known),
+  };
+}
+
+/** A playlist loader that has the multivariant playlist already: one round trip less before the first picture. */
+function knowing(known: string): PlaylistLoaderConstructor {
+  const Stock = Hls.DefaultConfig.loader;
+  return class extends Stock {
+    override load(context: LoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<LoaderContext>): void {
+      if ((context as { type?: string }).type !== 'manifest') {
+        super.load(context, config, callbacks);
+        return;
+      }
+      const now = performance.now();
+      this.stats.loading = { start: now, first: now, end: now };
+      this.stats.loaded = this.stats.total = known.length;
+      queueMicrotask(() => callbacks.onSuccess({ url: context.url, data: known, code: 200 }, this.stats, context, null));
+    }
+  } as unknown as PlaylistLoaderConstructor;
+}
+
+export class Playback {
+  private readonly hls: Hls;
+  private recovered = false;
+  private over = false;
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    url: string,
+    multivariant: string,
+    private readonly clock: ServerClock,
+    private readonly listener: Listener,
+  ) {
+    const hls = new Hls(configure(multivariant));
+    this.hls = hls;
+    hls.on(Hls.Events.MANIFEST_PARSED, () => listener.levels(this.levels()));
+    hls.on(Hls.Events.BUFFER_APPENDED, () => listener.appended());
+    hls.on(Hls.Events.LEVEL_LOADED, (_, data) => {
+      this.heed(data.networkDetails, data.stats.loading);
+      this.notice(data.details);
+    });
+    hls.on(Hls.Events.MEDIA_ENDED, () => this.finish());
+    hls.on(Hls.Events.ERROR, (_, data) => this.mend(data));
+    hls.loadSource(url);
+    hls.attachMedia(video);
+  }
+
+  /** Renditions to choose from, best first. */
+  levels(): Level[] {
+    return this.hls.levels
+      .map(({ height, bitrate }, index) => ({ index, height, bitrate }))
+      .sort((a, b) => b.height - a.height || b.bitrate - a.bitrate);
+  }
+
+  /** The rendition that plays; -1 before there is one. */
+  get level(): number {
+    return this.hls.currentLevel;
+  }
+
+  /** The rendition that the viewer asked for; -1 for automatic. */
+  get chosen(): number {
+    return this.hls.autoLevelEnabled ? -1 : this.hls.manualLevel;
+  }
+
+  choose(level: number): void {
+    this.hls.nextLevel = level;
+  }
+
+  /** Seconds between parts; of a segment where there are no parts; 1 before that is known. */
+  get period(): number {
+    const details = this.hls.latestLevelDetails;
+    return details?.partTarget || details?.targetduration || 1;
+  }
+
+  /** When what is on screen was captured, by the publisher's entry clock; null while unknown. */
+  get shownDate(): number | null {
+    return this.hls.playingDate?.getTime() ?? null;
+  }
+
+  /** Where a viewer who wants to be live should be. */
+  get edge(): number | null {
+    return this.hls.liveSyncPosition;
+  }
+
+  close(): void {
+    this.over = true;
+    this.hls.destroy();
+  }
+
+  /** Learns the server's clock from a playlist's headers. */
+  private heed(details: unknown, loading: { start: number; end: number }): void {
+    if (!(details instanceof XMLHttpRequest)) return;
+    const back = (at: number) => Date.now() - (performance.now() - at);
+    const age = Number(details.getResponseHeader('Age') ?? 0) || 0;
+    this.clock.observe(Date.parse(details.getResponseHeader('Date') ?? ''), age, back(loading.start), back(loading.end));
+  }
+
+  /** A list that was over before the first picture is not worth a picture of its end. */
+  private notice(details: LevelDetails): void {
+    if (!details.live && this.video.readyState === 0) this.finish();
+  }
+
+  private finish(): void {
+    if (this.over) return;
+    this.over = true;
+    this.listener.ended();
+  }
+
+  private mend(data: ErrorData): void {
+    if (!data.fatal || this.over) return;
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !UNSUPPORTED.has(data.details) && !this.recovered) {
+      this.recovered = true;
+      this.hls.recoverMediaError();
+      return;
+    }
+    this.over = true;
+    this.listener.failed({ is: kind(data), detail: `${data.details}${data.reason ? `: ${data.reason}` : ''}` });
+  }
+}
+
+const UNSUPPORTED = new Set<string>([
+  Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR,
+  Hls.ErrorDetails.BUFFER_ADD_CODEC_ERROR,
+  Hls.ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR,
+]);
+
+function kind(data: ErrorData): Failure['is'] {
+  if (UNSUPPORTED.has(data.details)) return 'unsupported';
+  return data.type === Hls.ErrorTypes.NETWORK_ERROR ? 'network' : 'media';
+}
+
+/** Media Source Extensions, in the form that phones have as well. */
+export const hasMediaSource = (): boolean => Hls.isSupported();

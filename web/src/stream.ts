@@ -1,0 +1,42 @@
+/** Names of a stream as the page's address carries it, and what its multivariant playlist says. */
+
+export interface StreamName {
+  app: string;
+  name: string;
+}
+
+/** The server's own rule for each half of a name. */
+const HALF = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/;
+
+/** Reads `/watch/APP/NAME`; nothing else is a stream. */
+export function fromPath(pathname: string): StreamName | undefined {
+  const [empty, watch, app, name, ...rest] = pathname.replace(/\/$/, '').split('/');
+  if (empty !== '' || watch !== 'watch' || rest.length > 0) return undefined;
+  return valid(app) && valid(name) ? { app, name } : undefined;
+}
+
+/** Reads what a person types: `NAME` or `APP/NAME`; `live` is the app that is meant when none is given. */
+export function fromText(text: string): StreamName | undefined {
+  const parts = text.trim().replace(/^\/+|\/+$/g, '').split('/');
+  const [app, name] = parts.length === 1 ? ['live', parts[0]] : parts;
+  return parts.length <= 2 && valid(app) && valid(name) ? { app, name } : undefined;
+}
+
+function valid(half: string | undefined): half is string {
+  return half !== undefined && HALF.test(half);
+}
+
+export const watchPath = ({ app, name }: StreamName) => `/watch/${app}/${name}`;
+export const playlistPath = ({ app, name }: StreamName) => `/${app}/${name}/index.m3u8`;
+
+/**
+ * What of a multivariant playlist a player must be attached anew for: which renditions there are, of what codec
+ * and where. Measured bit rates change while a stream runs and are left out.
+ */
+export function shape(multivariant: string): string {
+  return multivariant
+    .split(/\r?\n/)
+    .filter((line) => line !== '' && (!line.startsWith('#') || /^#EXT-X-(STREAM-INF|MEDIA):/.test(line)))
+    .map((line) => line.replace(/,?(AVERAGE-)?BANDWIDTH=\d+/g, '').replace(/,?(SCORE|FRAME-RATE)=[\d.]+/g, ''))
+    .join('\n');
+}
