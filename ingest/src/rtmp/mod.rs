@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod amf0;
 pub mod chunk;
+pub mod dialogue;
 pub mod handshake;
 pub mod wire;
 
