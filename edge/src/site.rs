@@ -1,0 +1,255 @@
+//! One request, from its head to its response.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aqueduct_common::object::ObjectKind;
+use http::header::USER_AGENT;
+use http::{HeaderMap, Method, Response, Version, request};
+use tokio_util::sync::CancellationToken;
+
+use crate::body::Body;
+use crate::config::Limits;
+use crate::conn::Conn;
+use crate::entry::{Entry, Text};
+use crate::pages::{Page, Pages};
+use crate::refuse::Refusal;
+use crate::respond::{self, Ask};
+use crate::route::{self, At, Target};
+use crate::store::Store;
+use crate::stream::{Answer, Stream};
+use crate::tally::{Class, Shed, Tally};
+
+/// Longest head of a request, in bytes (EDGE-36).
+const MAX_HEAD: usize = 16 * 1_024;
+/// How long a request may wait for its stream to come on air.
+const STREAM_HOLD: Duration = Duration::from_secs(5);
+/// Page files that are kept in compressed form.
+const MAX_PRESSED: usize = 64;
+
+/// What all connections serve.
+pub(crate) struct Site {
+    pub(crate) store: Store,
+    pub(crate) pages: Arc<dyn Pages>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) limits: Limits,
+    /// Cancelled when the server stops: who is held is let go.
+    pub(crate) draining: CancellationToken,
+    /// Page files by place and length. Each keeps its bytes, so a place is not reused while it is here.
+    pressed: Mutex<HashMap<(usize, usize), Arc<Text>>>,
+    /// Keys the hashes of viewers: nothing leads back to an address.
+    hashing: RandomState,
+}
+
+/// A response, what it was for, and how long the request was held.
+struct Outcome {
+    class: Class,
+    held: Duration,
+    result: Result<Response<Body>, Refusal>,
+}
+
+impl Outcome {
+    fn refused(refusal: Refusal, held: Duration) -> Self {
+        Self { class: Class::Other, held, result: Err(refusal) }
+    }
+}
+
+impl Site {
+    pub(crate) fn new(store: Store, pages: Arc<dyn Pages>, limits: Limits) -> Self {
+        Self {
+            store,
+            pages,
+            tally: Arc::default(),
+            limits,
+            draining: CancellationToken::new(),
+            pressed: Mutex::default(),
+            hashing: RandomState::new(),
+        }
+    }
+
+    /// Answers one request. Dropping the future frees everything that it holds.
+    pub(crate) async fn serve(&self, conn: &Arc<Conn>, request: request::Parts) -> Response<Body> {
+        let begun = now();
+        let http2 = request.version == Version::HTTP_2;
+        let _answering = conn.begin(http2);
+        let head = request.method == Method::HEAD;
+        let outcome = self.answer(conn, &request, head).await;
+        let response = outcome.result.unwrap_or_else(Refusal::response);
+        let took = now().saturating_duration_since(begun).saturating_sub(outcome.held);
+        conn.sheet().request(outcome.class, response.status().as_u16(), http2, took);
+        if head {
+            return respond::without_body(response);
+        }
+        response.map(|body| body.through(|| conn.send()))
+    }
+
+    async fn answer(&self, conn: &Arc<Conn>, request: &request::Parts, head: bool) -> Outcome {
+        let uri = &request.uri;
+        if request.method == Method::OPTIONS {
+            return Outcome { class: Class::Other, held: Duration::ZERO, result: Ok(respond::preflight()) };
+        }
+        if !head && request.method != Method::GET {
+            return Outcome::refused(Refusal::Method, Duration::ZERO);
+        }
+        if head_len(&request.headers) > MAX_HEAD {
+            self.tally.shed(Shed::HeadSize);
+            return Outcome::refused(Refusal::HeadSize, Duration::ZERO);
+        }
+        let target = match route::parse(uri.path(), uri.query()) {
+            Ok(target) => target,
+            Err(error) => {
+                if error == route::BadTarget::TooLong {
+                    self.tally.shed(Shed::UrlSize);
+                }
+                return Outcome::refused(error.into(), Duration::ZERO);
+            }
+        };
+        let query = match target {
+            Target::Object { query, .. } => query,
+            Target::Page(_) => route::Query::default(),
+        };
+        let mut ask = Ask { query, head, headers: &request.headers, held: Duration::ZERO };
+        match target.object() {
+            Some((stream, path)) => self.object(conn, stream, path, &mut ask, uri.query()).await,
+            None => self.page(target.path(), &ask),
+        }
+    }
+
+    fn page(&self, path: &str, ask: &Ask<'_>) -> Outcome {
+        let Some(page) = self.pages.find(path) else { return Outcome::refused(Refusal::NoPage, ask.held) };
+        let text = self.pressed(&page);
+        let response = respond::page(&text, page.content_type, page.immutable, ask);
+        Outcome { class: Class::Page, held: ask.held, result: Ok(response) }
+    }
+
+    /// A page's bytes with their compressed form, which is made once per file.
+    fn pressed(&self, page: &Page) -> Arc<Text> {
+        let mut pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (page.body.as_ptr() as usize, page.body.len());
+        if pressed.len() >= MAX_PRESSED && !pressed.contains_key(&place) {
+            pressed.clear();
+        }
+        pressed.entry(place).or_insert_with(|| Arc::new(Text::new(vec![page.body.clone()]))).clone()
+    }
+
+    async fn object(
+        &self,
+        conn: &Arc<Conn>,
+        name: &str,
+        path: &str,
+        ask: &mut Ask<'_>,
+        query: Option<&str>,
+    ) -> Outcome {
+        let found = match self.stream(conn, name, path, ask).await {
+            Ok(stream) => self.entry(conn, &stream, path, ask).await.map(|entry| (stream, entry)),
+            Err(refusal) => Err(refusal),
+        };
+        let (stream, entry) = match found {
+            Ok(found) => found,
+            Err(refusal) => return Outcome::refused(refusal, ask.held),
+        };
+        if matches!(entry.kind(), ObjectKind::Part | ObjectKind::Segment) {
+            stream.viewers().saw(self.viewer(conn, ask.headers, query));
+        }
+        Outcome { class: entry.kind().into(), held: ask.held, result: respond::object(&entry, ask) }
+    }
+
+    /// The stream, after waiting for it to come on air if that is asked.
+    async fn stream(
+        &self,
+        conn: &Arc<Conn>,
+        name: &str,
+        path: &str,
+        ask: &mut Ask<'_>,
+    ) -> Result<Arc<Stream>, Refusal> {
+        let on_air = || self.store.find(name).filter(|stream| stream.is_on_air());
+        if !ask.query.hold || path.contains('/') {
+            return self.store.find(name).ok_or(Refusal::NoStream);
+        }
+        if let Some(stream) = on_air() {
+            return Ok(stream);
+        }
+        let arrival = self.store.await_stream(name).ok_or(Refusal::NoStream)?;
+        // It may have come before there was anybody to tell.
+        if let Some(stream) = on_air() {
+            return Ok(stream);
+        }
+        match self.hold(conn, STREAM_HOLD, arrival.came(), &mut ask.held).await {
+            Ok(()) | Err(Refusal::HeldTooLong) => on_air().ok_or(Refusal::NoStream),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The object, after waiting for it if it is due.
+    async fn entry(
+        &self,
+        conn: &Arc<Conn>,
+        stream: &Stream,
+        path: &str,
+        ask: &mut Ask<'_>,
+    ) -> Result<Arc<Entry>, Refusal> {
+        let at = ask.query.at.unwrap_or(At::Now);
+        match stream.read(path, at) {
+            Answer::Ready(entry) => match ask.query.at {
+                // Nobody minds directives where there is nothing to wait for (LLHLS-21).
+                Err(bad) if entry.list().is_some_and(|list| !list.ended) => Err(bad.into()),
+                _ => Ok(entry),
+            },
+            Answer::TooFarAhead => Err(Refusal::TooFarAhead),
+            Answer::Gone => Err(Refusal::Gone),
+            Answer::NotFound => Err(Refusal::NoObject),
+            Answer::Wait(waiter) => {
+                let limit = waiter.hold();
+                let arrived = self.hold(conn, limit, waiter.arrived(), &mut ask.held).await?;
+                arrived.ok_or(Refusal::NeverCame)
+            }
+        }
+    }
+
+    /// Holds a request until something comes, within a limit, and says how long it took.
+    async fn hold<T>(
+        &self,
+        conn: &Arc<Conn>,
+        limit: Duration,
+        until: impl Future<Output = T>,
+        held: &mut Duration,
+    ) -> Result<T, Refusal> {
+        let Some(_held) = conn.hold(self.limits.held_per_connection) else {
+            self.tally.shed(Shed::Held);
+            return Err(Refusal::TooManyHeld);
+        };
+        let begun = now();
+        let result = tokio::select! {
+            biased;
+            come = until => Ok(come),
+            () = self.draining.cancelled() => Err(Refusal::Draining),
+            () = tokio::time::sleep(limit) => Err(Refusal::HeldTooLong),
+        };
+        *held += now().saturating_duration_since(begun);
+        result
+    }
+
+    /// Who asks, as far as it matters for counting: the CMCD session, or address and user agent (QOE-23).
+    fn viewer(&self, conn: &Conn, headers: &HeaderMap, query: Option<&str>) -> u64 {
+        let header =
+            || headers.get("cmcd-session").and_then(|value| route::header_session(value.to_str().ok()?));
+        match query.and_then(route::query_session).or_else(header) {
+            Some(session) => self.hashing.hash_one(session),
+            None => {
+                self.hashing.hash_one((conn.peer(), headers.get(USER_AGENT).map(|value| value.as_bytes())))
+            }
+        }
+    }
+}
+
+fn head_len(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a request took is measured where it is answered")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
