@@ -64,6 +64,16 @@ impl Reply {
         ]);
         Self::command(stream_id, &["onStatus".into(), Value::Number(0.0), Value::Null, info])
     }
+
+    /// What older Wirecast and Teradek encoders wait for (RTMP-27).
+    pub fn fc_publish() -> Self {
+        let info = Value::Object(vec![
+            ("level".into(), "status".into()),
+            ("code".into(), "NetStream.Publish.Start".into()),
+            ("description".into(), "FCPublish".into()),
+        ]);
+        Self::command(0, &["onFCPublish".into(), Value::Number(0.0), Value::Null, info])
+    }
 }
 
 /// The dialogue of one connection, from connect on.
@@ -112,7 +122,7 @@ impl Dialogue {
         replies
             .into_iter()
             .map(|reply| {
-                with_info(reply, "connect", |_, info| {
+                with_info(&reply, "connect", |_, info| {
                     set(info, "description", "Connected.".into());
                     info.extend_from_slice(advertised);
                 })
@@ -152,7 +162,7 @@ impl Dialogue {
         replies
             .into_iter()
             .map(|reply| match reply.type_id {
-                wire::COMMAND => with_info(reply, "accept", |_, info| {
+                wire::COMMAND => with_info(&reply, "accept", |_, info| {
                     set(info, "description", description.into());
                 }),
                 _ => Ok(reply),
@@ -169,7 +179,7 @@ impl Dialogue {
         replies
             .into_iter()
             .map(|reply| {
-                with_info(reply, "refuse", |name, info| {
+                with_info(&reply, "refuse", |name, info| {
                     *name = "onStatus".into();
                     set(info, "level", "error".into());
                 })
@@ -227,7 +237,7 @@ impl Dialogue {
 
 /// Changes the name and the last object of a command.
 fn with_info(
-    reply: Reply,
+    reply: &Reply,
     asked: &'static str,
     change: impl FnOnce(&mut Value, &mut Vec<(String, Value)>),
 ) -> Result<Reply, DialogueError> {
@@ -236,7 +246,7 @@ fn with_info(
         return Err(DialogueError::Silent(asked));
     };
     change(name, info);
-    Ok(Reply { body: amf0::write_all(&values).into(), ..reply })
+    Ok(Reply { type_id: reply.type_id, stream_id: reply.stream_id, body: amf0::write_all(&values).into() })
 }
 
 fn set(properties: &mut [(String, Value)], name: &str, value: Value) {

@@ -6,9 +6,13 @@
 pub mod aggregate;
 pub mod amf0;
 pub mod chunk;
+pub mod command;
 pub mod dialogue;
 pub mod handshake;
+pub mod session;
 pub mod wire;
+
+pub use session::{Event, Limits, Publish, RefusalCode, Session, SessionError, Wake};
 
 use bytes::Bytes;
 
