@@ -1,1 +1,28 @@
-//! To be filled.
+//! The whole pipeline, black box: what a user has for real stands on both sides of the server under test.
+//!
+//! - [`check`]: an LL-HLS conformance checker of our own, also a program (`aqueduct-check URL`);
+//! - [`linkproxy`]: a user-space link with delay, jitter, loss, rate and blackouts, also a program;
+//! - [`publisher`]: an RTMP publisher that writes its own bytes, well or badly;
+//! - [`world`]: the real server in a process of its own, ffmpeg, and a browser.
+
+#![forbid(unsafe_code)]
+
+pub mod bmff;
+pub mod check;
+pub mod fetch;
+pub mod linkproxy;
+pub mod publisher;
+pub mod random;
+pub mod tls;
+pub mod world;
+
+/// Why a test or a tool failed, in words.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What most of the harness returns.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "the harness stands outside: its time is the real one")]
+pub fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

@@ -1,0 +1,336 @@
+//! The linter: told what was asked and what came, it says which rules were broken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::init::{MediaFault, same_codec};
+use super::listing::{self, Context};
+use super::multivariant::{self, Entry, Multivariant};
+use super::playlist::{Edge, MediaPlaylist, resolve};
+use super::renditions::{Beside, Publication};
+use super::report::Report;
+use super::rule::{self, Rule};
+use super::succession;
+use super::timeline::Timeline;
+
+/// Beyond this a held request has been held too long (LLHLS-23: 8 s, and what the answer needs).
+const HOLD_LIMIT: Duration = Duration::from_millis(8_600);
+/// Longest frame that is assumed until media was seen: 24 frames a second.
+const FRAME_MICROS: i64 = 42_000;
+
+/// Delivery directives of a playlist request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Asked {
+    /// `_HLS_msn`.
+    pub msn: Option<u64>,
+    /// `_HLS_part`.
+    pub part: Option<u64>,
+    /// `_HLS_skip=YES`.
+    pub skip: bool,
+}
+
+/// One answer with a media playlist in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The playlist's URL without directives.
+    pub url: &'a str,
+    /// What was asked.
+    pub asked: Asked,
+    /// When the request was sent, since the check began.
+    pub sent: Duration,
+    /// When the answer was complete.
+    pub received: Duration,
+    /// The body.
+    pub text: &'a str,
+}
+
+/// One rendition under observation.
+struct Rendition {
+    entry: Entry,
+    latest: Option<MediaPlaylist>,
+    received: Duration,
+    advanced: Duration,
+    timeline: Timeline,
+}
+
+/// The whole stream under observation.
+#[derive(Default)]
+pub struct Linter {
+    renditions: BTreeMap<String, Rendition>,
+    independent_segments: bool,
+    beside: Beside,
+    report: Report,
+}
+
+impl Linter {
+    /// Takes the multivariant playlist. A media playlist alone may be followed too: [`Self::only`].
+    pub fn multivariant(&mut self, url: &str, text: &str, at: Duration) -> Multivariant {
+        let (multivariant, faults) = multivariant::read(url, text);
+        self.note_all(url, faults, at);
+        self.independent_segments = multivariant.independent_segments;
+        for entry in &multivariant.entries {
+            self.add(entry.clone());
+        }
+        multivariant
+    }
+
+    /// Follows one media playlist without a multivariant one.
+    pub fn only(&mut self, url: &str, audio: bool) {
+        self.add(Entry { url: url.to_owned(), audio, codecs: Vec::new(), resolution: None, bandwidth: None });
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.renditions.entry(entry.url.clone()).or_insert_with(|| Rendition {
+            entry,
+            latest: None,
+            received: Duration::ZERO,
+            advanced: Duration::ZERO,
+            timeline: Timeline::default(),
+        });
+        self.report.renditions = self.renditions.len();
+    }
+
+    /// Notes a finding of the driver's own, such as one about headers.
+    pub fn note(&mut self, rule: Rule, place: &str, detail: &str, at: Duration) {
+        self.report.add(rule, place, detail, at);
+    }
+
+    fn note_all(&mut self, place: &str, faults: Vec<(Rule, String)>, at: Duration) {
+        for (rule, detail) in faults {
+            self.report.add(rule, place, &detail, at);
+        }
+    }
+
+    /// Takes an answer with a media playlist. The full list that it stands for comes back, for the driver's next step.
+    pub fn observe(&mut self, seen: &Seen<'_>) -> Option<MediaPlaylist> {
+        self.report.playlists += 1;
+        let (list, faults) = MediaPlaylist::parse(seen.text);
+        for fault in faults {
+            self.note(fault.rule, seen.url, &format!("line {}: {}", fault.line, fault.detail), seen.received);
+        }
+        let list = self.whole(seen, list?)?;
+        self.judge_answer(seen, &list);
+        let found = self.judge_list(seen, &list);
+        self.note_all(seen.url, found, seen.received);
+        self.judge_beside(seen, &list);
+        self.remember(seen, &list);
+        Some(list)
+    }
+
+    /// Applies a delta update to the list before.
+    fn whole(&mut self, seen: &Seen<'_>, list: MediaPlaylist) -> Option<MediaPlaylist> {
+        if list.skipped.is_none() {
+            self.ask_m3u8_rs(seen, &list);
+            return Some(list);
+        }
+        if !seen.asked.skip {
+            self.note(rule::DELTA, seen.url, "EXT-X-SKIP was not asked for", seen.received);
+        }
+        let older = self.renditions.get(seen.url).and_then(|rendition| rendition.latest.clone())?;
+        match list.applied_to(&older) {
+            Ok(full) => Some(full),
+            Err(error) => {
+                self.note(rule::DELTA, seen.url, &error, seen.received);
+                None
+            }
+        }
+    }
+
+    fn ask_m3u8_rs(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
+        let ours: Vec<_> = list.complete().map(|segment| segment.uri.clone()).collect();
+        match multivariant::segments_by_m3u8_rs(seen.text) {
+            Ok(theirs) if theirs == ours => {}
+            Ok(theirs) => {
+                let detail = format!("{} segments, m3u8-rs reads {}", ours.len(), theirs.len());
+                self.note(rule::M3U8_RS, seen.url, &detail, seen.received);
+            }
+            Err(error) => self.note(rule::M3U8_RS, seen.url, &error, seen.received),
+        }
+    }
+
+    /// The answer is what was asked for, in time (LLHLS-20, -23).
+    fn judge_answer(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
+        if seen.received.saturating_sub(seen.sent) > HOLD_LIMIT {
+            let detail = format!("{:?}", seen.received.saturating_sub(seen.sent));
+            self.note(rule::HELD_TOO_LONG, seen.url, &detail, seen.received);
+        }
+        let Some(msn) = seen.asked.msn.filter(|_| !list.ended) else { return };
+        if !list.edge().is_some_and(|edge| edge.holds(msn, seen.asked.part)) {
+            let detail = format!("asked for {msn}/{:?}, got {:?}", seen.asked.part, list.edge());
+            self.note(rule::UNBLOCKED, seen.url, &detail, seen.received);
+        }
+    }
+
+    fn judge_list(&self, seen: &Seen<'_>, list: &MediaPlaylist) -> Vec<(Rule, String)> {
+        let Some(rendition) = self.renditions.get(seen.url) else { return Vec::new() };
+        let frame_micros = match rendition.timeline.frame_micros() {
+            0 => FRAME_MICROS,
+            frame => frame,
+        };
+        let mut found = listing::check(list, Context { audio: rendition.entry.audio, frame_micros });
+        // An answer that was under way while a newer one came is not a step back.
+        if let Some(latest) = rendition
+            .latest
+            .as_ref()
+            .filter(|latest| seen.sent >= rendition.received || list.edge() >= latest.edge())
+        {
+            found.extend(succession::check(latest, list));
+            let late = seen.received.saturating_sub(rendition.advanced);
+            let allowed = list.constants.part_target.map_or(i64::MAX, |target| 3 * target.micros);
+            if list.edge() > latest.edge() && i64::try_from(late.as_micros()).unwrap_or(i64::MAX) > allowed {
+                found.push((rule::STALLED, format!("{late:?} until {:?}", list.edge())));
+            }
+        }
+        found.extend(self.judge_reports(seen, list));
+        found
+    }
+
+    /// LLHLS-16: one report for each other rendition, naming nothing else.
+    fn judge_reports(&self, seen: &Seen<'_>, list: &MediaPlaylist) -> Vec<(Rule, String)> {
+        let mut found = Vec::new();
+        if list.ended || list.constants.part_target.is_none() {
+            return found;
+        }
+        let named: Vec<String> = list.reports.iter().map(|report| resolve(seen.url, &report.uri)).collect();
+        for url in self.renditions.keys().filter(|url| *url != seen.url && !named.contains(url)) {
+            found.push((rule::REPORT_MISSING, format!("none of {url}")));
+        }
+        for url in named.iter().filter(|url| *url == seen.url || !self.renditions.contains_key(*url)) {
+            found.push((rule::REPORT_MISSING, format!("{url} is no other rendition")));
+        }
+        for (report, url) in list.reports.iter().zip(&named) {
+            let (Some(msn), Some(part)) = (report.msn, report.part) else {
+                found.push((rule::REPORT_MISSING, format!("{url} lacks LAST-MSN or LAST-PART")));
+                continue;
+            };
+            let target = self.renditions.get(url).filter(|target| target.received <= seen.sent);
+            let Some(edge) = target.and_then(|target| target.latest.as_ref()?.edge()) else { continue };
+            if behind((msn, part), edge) {
+                found.push((
+                    rule::REPORT_FALSE,
+                    format!("{url}: {msn}/{part}, but {edge:?} was served before"),
+                ));
+            }
+        }
+        found
+    }
+
+    fn judge_beside(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
+        let publication = Publication {
+            url: seen.url,
+            list,
+            sent: seen.sent,
+            received: seen.received,
+            blocked: seen.asked.part.is_some(),
+        };
+        let found = self.beside.observe(&publication);
+        self.note_all(seen.url, found, seen.received);
+    }
+
+    fn remember(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
+        let Some(rendition) = self.renditions.get_mut(seen.url) else { return };
+        let before = rendition.latest.as_ref().and_then(MediaPlaylist::edge);
+        if list.edge() > before {
+            rendition.advanced = seen.received;
+        }
+        if list.edge() >= before {
+            rendition.timeline.list(list, self.independent_segments);
+            rendition.latest = Some(list.clone());
+            rendition.received = seen.received;
+        }
+        self.report.ended |= list.ended;
+        self.drain(seen.url, seen.received);
+    }
+
+    /// An init segment of this rendition was fetched.
+    pub fn init(&mut self, url: &str, uri: &str, bytes: Bytes, at: Duration) {
+        let Some(rendition) = self.renditions.get_mut(url) else { return };
+        let mut faults = rendition.timeline.init(uri, bytes);
+        if let Some(init) = rendition.timeline.init_at(uri) {
+            let entry = &rendition.entry;
+            if !entry.codecs.is_empty() && !entry.codecs.iter().any(|codec| same_codec(&init.codec, codec)) {
+                faults.push((rule::CODECS, format!("{} is not among {:?}", init.codec, entry.codecs)));
+            }
+            let size = (u64::from(init.size.0), u64::from(init.size.1));
+            if let Some(resolution) = entry.resolution.filter(|resolution| init.video && *resolution != size)
+            {
+                faults.push((rule::CODECS, format!("{size:?} is not RESOLUTION {resolution:?}")));
+            }
+        }
+        self.note_all(url, faults, at);
+        self.drain(url, at);
+    }
+
+    /// A part of this rendition was fetched; `uri` as its playlist writes it.
+    pub fn part(&mut self, url: &str, uri: &str, bytes: Bytes, at: Duration) {
+        let Some(rendition) = self.renditions.get_mut(url) else { return };
+        let before = rendition.timeline.fetched();
+        let faults = rendition.timeline.part(uri, bytes);
+        self.report.parts += (rendition.timeline.fetched() - before) as u64;
+        self.note_all(url, faults, at);
+        self.drain(url, at);
+    }
+
+    /// A whole segment of this rendition was fetched.
+    pub fn segment(&mut self, url: &str, msn: u64, bytes: Bytes, at: Duration) {
+        let Some(rendition) = self.renditions.get_mut(url) else { return };
+        let Some(segment) = rendition.latest.as_ref().and_then(|list| list.segment(msn)) else { return };
+        let map = segment.map.clone().unwrap_or_default();
+        let (uri, parts, micros) = (segment.uri.clone(), !segment.parts.is_empty(), segment.duration.micros);
+        let faults = rendition.timeline.segment(&uri, bytes, &map, parts, micros);
+        self.note_all(url, faults, at);
+        self.drain(url, at);
+    }
+
+    fn drain(&mut self, url: &str, at: Duration) {
+        let Some(rendition) = self.renditions.get_mut(url) else { return };
+        let faults: Vec<MediaFault> = rendition.timeline.drain();
+        let starts = rendition.timeline.take_starts();
+        let audio = rendition.entry.audio;
+        self.note_all(url, faults, at);
+        let found = self.beside.starts(audio, &starts);
+        self.note_all(url, found, at);
+    }
+
+    /// Everything found so far.
+    pub fn report(mut self, at: Duration) -> Report {
+        for (rule, detail) in self.beside.finish() {
+            self.report.add(rule, "all renditions", &detail, at);
+        }
+        let audio: u64 = self.peaks(true).max().unwrap_or(0);
+        let over = |rendition: &&Rendition| {
+            let shared = if rendition.entry.audio { 0 } else { audio };
+            let peak = rendition.timeline.peak() + shared;
+            rendition.entry.bandwidth.is_some_and(|bandwidth| peak > bandwidth / 4 * 5)
+        };
+        let found: Vec<_> =
+            self.renditions.values().filter(over).map(|r| (r.entry.url.clone(), r.timeline.peak())).collect();
+        for (url, peak) in found {
+            self.report.add(
+                rule::BANDWIDTH,
+                &url,
+                &format!("a segment of {peak} bit/s and audio of {audio}"),
+                at,
+            );
+        }
+        self.report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.rule.severity));
+        self.report
+    }
+
+    fn peaks(&self, audio: bool) -> impl Iterator<Item = u64> {
+        self.renditions.values().filter(move |r| r.entry.audio == audio).map(|r| r.timeline.peak())
+    }
+}
+
+/// A report may be one part old, as renditions publish one after the other.
+fn behind(report: (u64, u64), edge: Edge) -> bool {
+    let (msn, part) = report;
+    match edge.msn.checked_sub(msn) {
+        None => false,
+        Some(0) => part + 1 < edge.part,
+        Some(1) => edge.part > 0,
+        Some(_) => true,
+    }
+}

@@ -1,0 +1,150 @@
+//! A live stream, followed the way the strictest player would and probed beside.
+
+mod follow;
+mod headers;
+mod probe;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Method;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::linter::Linter;
+use super::multivariant::Entry;
+use super::report::Report;
+use super::rule::{self, Rule};
+use crate::fetch::{Answer, Client};
+use crate::{Outcome, now};
+
+/// How to check.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long the stream is followed.
+    pub span: Duration,
+    /// How long to wait for the stream to be there at first.
+    pub wait: Duration,
+    /// Speak HTTP/2.
+    pub http2: bool,
+    /// Send the requests that a healthy player never sends, and look at how they are refused.
+    pub probes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { span: Duration::from_secs(10), wait: Duration::from_secs(15), http2: false, probes: true }
+    }
+}
+
+/// Follows the stream of this multivariant playlist and says what was found.
+///
+/// # Errors
+///
+/// When the stream is not there, or the server is not. What the stream does wrong is in the report instead.
+pub async fn check(url: &str, options: Options) -> Outcome<Report> {
+    let client = if options.http2 { Client::http2() } else { Client::new() };
+    let run = Run {
+        client: Arc::new(client),
+        linter: Arc::new(Mutex::new(Linter::default())),
+        start: now(),
+        until: now() + options.wait + options.span,
+    };
+    let (entries, run) = run.open(url, options).await?;
+    let mut tasks = JoinSet::new();
+    for entry in entries {
+        let (run, probes) = (run.clone(), options.probes);
+        tasks.spawn(async move { follow::follow(&run, &entry, probes).await });
+    }
+    let mut failed = None;
+    while let Some(done) = tasks.join_next().await {
+        if let Err(error) = done.map_err(Into::into).and_then(|result| result) {
+            failed.get_or_insert(error);
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let linter = run.linter.lock().map(|mut linter| std::mem::take(&mut *linter)).unwrap_or_default();
+    Ok(linter.report(run.at()))
+}
+
+/// What all tasks of a check share.
+#[derive(Clone)]
+struct Run {
+    client: Arc<Client>,
+    linter: Arc<Mutex<Linter>>,
+    start: Instant,
+    until: Instant,
+}
+
+impl Run {
+    /// Fetches the multivariant playlist as soon as it is there; the span counts from then.
+    async fn open(mut self, url: &str, options: Options) -> Outcome<(Vec<Entry>, Self)> {
+        let deadline = now() + options.wait;
+        let answer = loop {
+            let answer = self.client.send(Method::GET, url, &[("accept-encoding", "gzip")]).await?;
+            if answer.status.is_success() {
+                break answer;
+            }
+            if now() >= deadline {
+                return Err(format!("{url} answers {} and not a playlist", answer.status).into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        self.until = now() + options.span;
+        let text = answer.text()?;
+        let at = self.at();
+        let multivariant = self.with(|linter| linter.multivariant(url, &text, at));
+        self.note_headers(url, headers::playlist(&answer, headers::List::Multivariant));
+        if multivariant.entries.is_empty() {
+            return Err(format!("{url} names no media playlist").into());
+        }
+        if options.probes {
+            probe::multivariant(&self, url).await?;
+        }
+        Ok((multivariant.entries, self))
+    }
+
+    fn at(&self) -> Duration {
+        self.since(now())
+    }
+
+    fn since(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
+    }
+
+    fn over(&self) -> bool {
+        now() >= self.until
+    }
+
+    fn with<T: Default>(&self, act: impl FnOnce(&mut Linter) -> T) -> T {
+        self.linter.lock().map(|mut linter| act(&mut linter)).unwrap_or_default()
+    }
+
+    fn note(&self, rule: Rule, place: &str, detail: &str) {
+        let at = self.at();
+        self.with(|linter| linter.note(rule, place, detail, at));
+    }
+
+    fn note_headers(&self, place: &str, found: Vec<(Rule, String)>) {
+        for (rule, detail) in found {
+            self.note(rule, place, &detail);
+        }
+    }
+
+    /// Fetches something that is listed: it has to be there.
+    async fn listed(&self, playlist: &str, url: &str) -> Option<Answer> {
+        match self.client.get(url).await {
+            Ok(answer) if answer.status == http::StatusCode::OK => Some(answer),
+            Ok(answer) => {
+                self.note(rule::UNFETCHABLE, playlist, &format!("{url}: {}", answer.status));
+                None
+            }
+            Err(error) => {
+                self.note(rule::UNFETCHABLE, playlist, &format!("{url}: {error}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! When, and whether, something that enters the link comes out of it: pure.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// How a link behaves, in each direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Shape {
+    /// Added to everything.
+    pub delay: Duration,
+    /// Up to this is added besides, anew for each piece.
+    pub jitter: Duration,
+    /// Datagrams lost, in millionths.
+    pub loss_millionths: u32,
+    /// Bytes a second; `None` for no limit.
+    pub rate: Option<u64>,
+    /// Where randomness begins.
+    pub seed: u64,
+}
+
+/// One direction of a link.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    shape: Shape,
+    random: Random,
+    /// Nothing overtakes what came before, on TCP.
+    ordered: bool,
+    newest: Duration,
+    /// When the last byte that was let in has passed a limited rate.
+    free: Duration,
+}
+
+impl Schedule {
+    /// A direction in which nothing has passed yet; `number` tells directions and connections of one link apart.
+    pub fn new(shape: Shape, ordered: bool, number: u64) -> Self {
+        let random = Random::new(shape.seed ^ number.wrapping_mul(0x1_0000_0001));
+        Self { shape, random, ordered, newest: Duration::ZERO, free: Duration::ZERO }
+    }
+
+    /// When `bytes` that enter at `now` come out; `None` when they are lost.
+    pub fn pass(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
+        if !self.ordered && self.random.chance(self.shape.loss_millionths) {
+            return None;
+        }
+        if let Some(rate) = self.shape.rate.filter(|rate| *rate > 0) {
+            let takes = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
+            self.free = self.free.max(now) + takes;
+        }
+        let jitter = self.random.below(self.shape.jitter.as_nanos() as u64 + 1);
+        let out = self.free.max(now) + self.shape.delay + Duration::from_nanos(jitter);
+        if !self.ordered {
+            return Some(out);
+        }
+        self.newest = self.newest.max(out);
+        Some(self.newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_rate_spaces_bytes_out() {
+        let shape = Shape { rate: Some(1_000), ..Shape::default() };
+        let mut schedule = Schedule::new(shape, true, 0);
+        assert_eq!(schedule.pass(Duration::ZERO, 100), Some(100 * MS));
+        assert_eq!(schedule.pass(Duration::ZERO, 100), Some(200 * MS));
+        assert_eq!(schedule.pass(Duration::from_secs(5), 100), Some(5_100 * MS));
+    }
+
+    #[test]
+    fn about_as_many_are_lost_as_was_asked() {
+        let shape = Shape { loss_millionths: 100_000, seed: 3, ..Shape::default() };
+        let mut schedule = Schedule::new(shape, false, 0);
+        let lost = (0..10_000).filter(|_| schedule.pass(Duration::ZERO, 1).is_none()).count();
+        assert!((900..1_100).contains(&lost), "{lost}");
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_bounds_hold(gaps in proptest::collection::vec(0u64..20, 1..100), seed: u64) {
+            let shape = Shape { delay: 10 * MS, jitter: 50 * MS, seed, ..Shape::default() };
+            let mut schedule = Schedule::new(shape, true, 1);
+            let (mut now, mut last) = (Duration::ZERO, Duration::ZERO);
+            for gap in gaps {
+                now += MS * gap as u32;
+                let out = schedule.pass(now, 10).unwrap();
+                prop_assert!(out >= now + 10 * MS && out <= now + 60 * MS || out == last);
+                prop_assert!(out >= last);
+                last = out;
+            }
+        }
+    }
+}

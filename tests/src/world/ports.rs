@@ -1,0 +1,14 @@
+//! Ports that nobody has.
+
+use std::net::TcpListener;
+
+use crate::Outcome;
+
+/// A TCP port of the loopback interface that was free a moment ago.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn free_port() -> Outcome<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

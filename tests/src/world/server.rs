@@ -1,0 +1,293 @@
+//! The server under test: the real binary, on ports of its own, with a data directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+use super::{free_port, target_folder, workspace};
+use crate::check::Report;
+use crate::check::live::{self, Options};
+use crate::fetch::Client;
+use crate::publisher::Target;
+use crate::{Outcome, now};
+
+/// How long a start may take, on a machine that is busy.
+const START: Duration = Duration::from_secs(20);
+/// How many lines of the server's log are kept.
+const LOG_LINES: usize = 5_000;
+
+/// `--set key=value`.
+pub type Setting<'a> = (&'a str, &'a str);
+
+/// A running server. Dropped, it is killed and its data directory removed.
+pub struct Server {
+    child: Child,
+    data: Arc<Data>,
+    log: Arc<Mutex<Vec<String>>>,
+    rtmp: u16,
+    http: u16,
+    admin: u16,
+}
+
+/// A data directory that goes when nobody needs it any more.
+struct Data(PathBuf);
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Server {
+    /// Starts `aqueduct serve` and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it does not build, start, or become ready; its log is in the text.
+    pub async fn start(settings: &[Setting<'_>]) -> Outcome<Self> {
+        Self::start_in(Arc::new(fresh_data()?), settings).await
+    }
+
+    async fn start_in(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
+        // Another process may take a free port before the server does.
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::attempt(Arc::clone(&data), settings).await {
+                Err(error) if attempts < 3 && error.to_string().contains("in use") => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
+        let (rtmp, http, admin) = (free_port()?, free_port()?, free_port()?);
+        let mut command = Command::new(binary().await?);
+        command.arg("serve").args(["--log-format", "human"]);
+        let set = |command: &mut Command, key: &str, value: &str| {
+            command.args(["--set", &format!("{key}={value}")]);
+        };
+        set(&mut command, "ingest.rtmp.listen", &format!("127.0.0.1:{rtmp}"));
+        set(&mut command, "edge.http.listen", &format!("127.0.0.1:{http}"));
+        set(&mut command, "edge.https.listen", &format!("127.0.0.1:{}", free_port()?));
+        set(&mut command, "admin.listen", &format!("127.0.0.1:{admin}"));
+        set(&mut command, "data_dir", &data.0.display().to_string());
+        for (key, value) in settings {
+            set(&mut command, key, value);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(collect(stdout, Arc::clone(&log)));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(collect(stderr, Arc::clone(&log)));
+        }
+        let mut server = Self { child, data, log, rtmp, http, admin };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&mut self) -> Outcome {
+        let (client, deadline) = (Client::new(), now() + START);
+        let url = self.admin("/readyz");
+        while now() < deadline {
+            if client.get(&url).await.is_ok_and(|answer| answer.status.is_success()) {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                // Its last words may still be on their way.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                return Err(format!("aqueduct ended at its start ({status}):\n{}", self.log()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        Err(format!("aqueduct is not ready after {START:?}:\n{}", self.log()).into())
+    }
+
+    /// Where to publish a stream.
+    pub fn target(&self, name: &str) -> Target {
+        Target::live(self.rtmp_address(), name)
+    }
+
+    /// `host:port` of RTMP.
+    pub fn rtmp_address(&self) -> String {
+        format!("127.0.0.1:{}", self.rtmp)
+    }
+
+    /// `host:port` of HTTP.
+    pub fn http_address(&self) -> String {
+        format!("127.0.0.1:{}", self.http)
+    }
+
+    /// What ffmpeg or OBS would be given.
+    pub fn rtmp_url(&self, name: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/live/{name}", self.rtmp)
+    }
+
+    /// The multivariant playlist of a stream.
+    pub fn playlist(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/live/{name}/index.m3u8", self.http)
+    }
+
+    /// The player page of a stream.
+    pub fn watch_page(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/watch/live/{name}", self.http)
+    }
+
+    /// A URL of the admin port.
+    pub fn admin(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
+    /// Everything that the server has written so far.
+    pub fn log(&self) -> String {
+        self.log.lock().map(|lines| lines.join("\n")).unwrap_or_default()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until a stream can be played, and gives its multivariant playlist.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot within `patience`.
+    pub async fn playable(&self, name: &str, patience: Duration) -> Outcome<String> {
+        let (client, url, deadline) = (Client::new(), self.playlist(name), now() + patience);
+        loop {
+            let answer = client.get(&url).await?;
+            if answer.status.is_success() {
+                return answer.text();
+            }
+            if now() >= deadline {
+                return Err(format!("{url}: {} after {patience:?}\n{}", answer.status, self.log()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Runs the conformance checker on a stream; errors of the stream are errors of the test.
+    ///
+    /// # Errors
+    ///
+    /// When the stream cannot be followed or breaks a rule.
+    pub async fn conforms(&self, name: &str, seconds: u64) -> Outcome<Report> {
+        let options = Options { span: Duration::from_secs(seconds), ..Options::default() };
+        let report = live::check(&self.playlist(name), options).await?;
+        if report.passed() {
+            return Ok(report);
+        }
+        Err(format!("{name} does not conform:\n{report}\n{}", self.log()).into())
+    }
+
+    /// One number of `/metrics`: the sum over all series of this name whose labels contain `labels`.
+    ///
+    /// # Errors
+    ///
+    /// When metrics cannot be read.
+    pub async fn metric(&self, name: &str, labels: &str) -> Outcome<f64> {
+        let text = Client::new().get(&self.admin("/metrics")).await?.text()?;
+        let series = text.lines().filter(|line| {
+            let end = line.find(['{', ' ']).unwrap_or(line.len());
+            &line[..end] == name && line.contains(labels)
+        });
+        Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Asks the server to stop, as systemd does (SIGTERM).
+    ///
+    /// # Errors
+    ///
+    /// When it is gone already.
+    pub async fn terminate(&self) -> Outcome {
+        self.signal("TERM").await
+    }
+
+    async fn signal(&self, signal: &str) -> Outcome {
+        let pid = self.pid().ok_or("the server has ended already")?;
+        let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().await?;
+        if status.success() { Ok(()) } else { Err(format!("kill -{signal} {pid}: {status}").into()) }
+    }
+
+    /// Waits until the process has ended; its exit code.
+    ///
+    /// # Errors
+    ///
+    /// When it has not within `patience`.
+    pub async fn ended(&mut self, patience: Duration) -> Outcome<Option<i32>> {
+        let status = tokio::time::timeout(patience, self.child.wait())
+            .await
+            .map_err(|_| format!("the server has not ended within {patience:?}"))??;
+        Ok(status.code())
+    }
+
+    /// Stops this server and starts another one over the same data directory, on other ports.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn restart(mut self, kill: bool, settings: &[Setting<'_>]) -> Outcome<Self> {
+        self.signal(if kill { "KILL" } else { "TERM" }).await?;
+        self.ended(Duration::from_secs(20)).await?;
+        Self::start_in(Arc::clone(&self.data), settings).await
+    }
+}
+
+fn fresh_data() -> Outcome<Data> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("aqueduct-test-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&path)?;
+    Ok(Data(path))
+}
+
+async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Ok(mut log) = log.lock()
+            && log.len() < LOG_LINES
+        {
+            log.push(line);
+        }
+    }
+}
+
+/// The server's binary of the profile that this test was built with; it is built first where it is missing or old.
+async fn binary() -> Outcome<PathBuf> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_try_init(build).await.cloned()
+}
+
+async fn build() -> Outcome<PathBuf> {
+    let debug = std::env::current_exe()?.components().any(|part| part.as_os_str() == "debug");
+    let path = target_folder().join(if debug { "debug" } else { "release" }).join("aqueduct");
+    // `AQUEDUCT_BIN` names another one, such as one that is installed.
+    if let Some(path) = std::env::var_os("AQUEDUCT_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "aqueduct"]).current_dir(workspace());
+    if !debug {
+        command.arg("--release");
+    }
+    let output = command.output().await?;
+    if !output.status.success() {
+        return Err(format!("aqueduct does not build:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    if Path::exists(&path) { Ok(path) } else { Err(format!("{} is not there", path.display()).into()) }
+}
