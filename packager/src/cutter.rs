@@ -1,0 +1,398 @@
+//! Where parts and segments end, for all tracks of a stream at once (spec/timeline sections 7 and 10).
+//!
+//! The *reference* track decides: each boundary is an instant on the presentation timeline (TL-41), taken where its
+//! part is full or its segment ends. The *followers* are cut by the same instants, at their first sample that starts
+//! no more than half a sample before (TL-19); so nothing adds up, and all tracks count the same segments.
+//!
+//! A pure value: samples in, [`Cut`]s out. Spans and instants are in flicks.
+
+use std::collections::VecDeque;
+
+use aqueduct_common::{MediaTime, Sample, Track, TrackId, TrackSet};
+
+use crate::lane::Lane;
+use crate::targets::{self, PartRule};
+
+/// A follower that is this far ahead of the reference is cut by its own length, so that who only listens does not
+/// wait for a picture that does not come; and a boundary that is this far back no longer waits for a follower.
+pub(crate) const PATIENCE: i64 = 1_000 * targets::MILLI;
+
+/// What the cutter decides, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// A segment begins, on all tracks.
+    Open {
+        /// Its media sequence number.
+        msn: u64,
+        /// Its first instant.
+        start: i64,
+        /// It is not contiguous with the segment before.
+        discontinuity: bool,
+        /// It begins with a sync sample of the reference track.
+        sync: bool,
+    },
+    /// A part of one track is complete.
+    Part(Part),
+    /// The segment `msn` is complete on one track.
+    Close {
+        /// The track.
+        track: TrackId,
+        /// The segment.
+        msn: u64,
+        /// It may be listed when this many boundaries are settled.
+        after: u64,
+        /// Where it ends, for tracks that had nothing in it.
+        end: i64,
+    },
+    /// The reference track's distance between two sync samples, or from the newest one to a segment's end that had
+    /// to come without one.
+    Gop {
+        /// In flicks.
+        length: i64,
+        /// No sync sample came in time (LongGop).
+        forced: bool,
+    },
+    /// All tracks have passed this many boundaries, or have been waited for long enough.
+    Settled {
+        /// Boundaries, counted from the cutter's first.
+        steps: u64,
+    },
+}
+
+/// A part of a track: at least one sample.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// The track.
+    pub track: TrackId,
+    /// The segment it belongs to.
+    pub msn: u64,
+    /// It may be listed when this many boundaries are settled.
+    pub after: u64,
+    /// Its samples, in decode order.
+    pub samples: Vec<Sample>,
+}
+
+impl Part {
+    /// Sum of the samples' durations in track ticks.
+    pub fn ticks(&self) -> u64 {
+        self.samples.iter().map(|sample| u64::from(sample.duration)).sum()
+    }
+
+    /// A decoder can start in it (LLHLS-6).
+    pub fn independent(&self) -> bool {
+        self.samples.iter().any(|sample| sample.sync)
+    }
+}
+
+/// An instant at which all tracks end a part, and maybe a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// The instant.
+    pub(crate) at: i64,
+    /// The segment before it.
+    pub(crate) msn: u64,
+    /// That segment ends here.
+    pub(crate) closes: bool,
+}
+
+/// What a follower may have to pass.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    /// Number of the first step.
+    pub(crate) base: u64,
+    /// The steps.
+    pub(crate) steps: &'a [Step],
+    /// How far the reference has come.
+    pub(crate) watermark: Option<i64>,
+    /// Pass all, with what is there.
+    pub(crate) forced: bool,
+}
+
+/// The segment that the reference track is in.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    start: i64,
+    sync: bool,
+}
+
+/// Cuts all tracks of a stream; see the module.
+#[derive(Debug)]
+pub struct Cutter {
+    rule: PartRule,
+    segment: i64,
+    longest: i64,
+    cuts_at_sync: bool,
+    reference: Reference,
+    lanes: Vec<Lane>,
+    /// Boundaries that a follower has yet to pass, or that are not settled; `base` numbers the first.
+    steps: VecDeque<Step>,
+    base: u64,
+    /// Boundaries that all tracks have passed, or that were waited for long enough.
+    settled: u64,
+    msn: u64,
+    open: Option<Open>,
+    opened: bool,
+    discontinuity: bool,
+    cuts: VecDeque<Cut>,
+    /// Samples that came before or between what can be placed.
+    dropped: u64,
+}
+
+/// The reference track's open part.
+#[derive(Debug)]
+struct Reference {
+    id: TrackId,
+    delay: i64,
+    samples: Vec<Sample>,
+    part_start: i64,
+    /// Where its next sample begins; `None` until a run of samples has begun.
+    end: Option<Edge>,
+    last_sync: Option<i64>,
+}
+
+/// The same edge in decode ticks and as a presentation instant.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    dts: i64,
+    at: i64,
+}
+
+impl Cutter {
+    /// A cutter whose first segment is `msn`; `None` without tracks. `longest` bounds a segment without a sync
+    /// sample to end it. `discontinuity`: the first segment continues an earlier timeline.
+    pub fn new(
+        tracks: &TrackSet,
+        rule: PartRule,
+        segment: i64,
+        longest: i64,
+        msn: u64,
+        discontinuity: bool,
+    ) -> Option<Self> {
+        let reference = tracks.reference()?;
+        let followers = tracks.tracks.iter().filter(|track| track.id != reference.id);
+        Some(Self {
+            rule,
+            segment,
+            longest,
+            cuts_at_sync: targets::cuts_at_sync(tracks),
+            reference: Reference::new(reference),
+            lanes: followers.map(|track| Lane::new(track, rule.target)).collect(),
+            steps: VecDeque::new(),
+            base: 0,
+            settled: 0,
+            msn,
+            open: None,
+            opened: false,
+            discontinuity,
+            cuts: VecDeque::new(),
+            dropped: 0,
+        })
+    }
+
+    /// Takes the next sample of any track. Drain [`poll`](Self::poll) before the next.
+    pub fn push(&mut self, sample: Sample) {
+        if sample.track == self.reference.id {
+            self.push_reference(sample);
+        } else if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.id() == sample.track) {
+            self.dropped += lane.push(sample);
+        } else {
+            self.dropped += 1;
+        }
+        self.settle(false);
+    }
+
+    /// The next decision.
+    pub fn poll(&mut self) -> Option<Cut> {
+        self.cuts.pop_front()
+    }
+
+    /// Ends the open segment of every track as it is (TL-29). What follows begins a new one, with a sync sample.
+    pub fn interrupt(&mut self) {
+        if let (Some(end), Some(_)) = (self.reference.end.take(), self.open) {
+            self.end_segment(end.at);
+        }
+        self.settle(true);
+        for lane in &mut self.lanes {
+            lane.restart();
+        }
+        self.reference.last_sync = None;
+        self.discontinuity |= self.opened;
+    }
+
+    /// Bounds segments from now on: the target duration is fixed.
+    pub fn set_longest(&mut self, longest: i64) {
+        self.longest = longest;
+    }
+
+    /// Number of the segment that is open or comes next.
+    pub fn msn(&self) -> u64 {
+        self.msn
+    }
+
+    /// What follows does not continue what came before.
+    pub fn discontinuity(&self) -> bool {
+        self.discontinuity
+    }
+
+    /// Samples dropped so far: before the first sync sample, or overlapping their track's own past.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn push_reference(&mut self, sample: Sample) {
+        let contiguous = self.reference.end.is_none_or(|end| end.dts == sample.dts.ticks);
+        if !contiguous {
+            self.interrupt();
+        }
+        let starts = self.reference.end.is_none();
+        if starts && !sample.sync {
+            self.dropped += 1;
+            return;
+        }
+        let begin = self.reference.edge(sample.dts).at;
+        let after = self.reference.edge(sample.end());
+        if starts {
+            self.dropped += self.lanes.iter_mut().map(|lane| lane.begin(begin)).sum::<u64>();
+            self.reference.part_start = begin;
+        }
+        if sample.sync && self.cuts_at_sync {
+            self.note_sync(begin);
+        }
+        self.end_before(&sample, begin, after.at);
+        self.open_for(&sample, begin);
+        self.reference.samples.push(sample);
+        self.reference.end = Some(after);
+        self.end_after(after.at);
+    }
+
+    /// Ends what the sample that starts at `begin` must not be part of.
+    fn end_before(&mut self, sample: &Sample, begin: i64, after: i64) {
+        let Some(open) = self.open else { return };
+        let due = begin - open.start >= self.segment - self.rule.spacing / 2;
+        if self.cuts_at_sync && sample.sync && (due || !open.sync) {
+            return self.end_segment(begin);
+        }
+        if !self.reference.samples.is_empty() && after - self.reference.part_start > self.rule.target {
+            self.end_part(begin);
+            self.end_if_longest(begin);
+        }
+    }
+
+    /// Opens a segment with this sample, if none is open.
+    fn open_for(&mut self, sample: &Sample, begin: i64) {
+        if self.open.is_some() {
+            return;
+        }
+        self.open = Some(Open { start: begin, sync: sample.sync });
+        self.opened = true;
+        let discontinuity = std::mem::take(&mut self.discontinuity);
+        if !sample.sync {
+            let length = begin - self.reference.last_sync.unwrap_or(begin);
+            self.cuts.push_back(Cut::Gop { length, forced: true });
+        }
+        self.cuts.push_back(Cut::Open { msn: self.msn, start: begin, discontinuity, sync: sample.sync });
+    }
+
+    /// Ends the part right after its last sample when no other fits, and the segment where it need not wait for a
+    /// sync sample, or can't any more.
+    fn end_after(&mut self, end: i64) {
+        // A quarter of a sample absorbs the rounding of grids that ticks cannot hold.
+        if end - self.reference.part_start + self.rule.spacing <= self.rule.limit + self.rule.spacing / 4 {
+            return;
+        }
+        self.end_part(end);
+        let Some(open) = self.open else { return };
+        if !self.cuts_at_sync && end - open.start >= self.segment - self.rule.limit / 2 {
+            return self.end_segment(end);
+        }
+        self.end_if_longest(end);
+    }
+
+    /// Ends the segment if its next part could make it too long.
+    fn end_if_longest(&mut self, end: i64) {
+        if self.open.is_some_and(|open| end - open.start + self.rule.limit > self.longest) {
+            self.end_segment(end);
+        }
+    }
+
+    fn end_part(&mut self, at: i64) {
+        self.step(at, false);
+    }
+
+    fn end_segment(&mut self, at: i64) {
+        self.step(at, true);
+        self.open = None;
+        self.msn += 1;
+    }
+
+    fn step(&mut self, at: i64, closes: bool) {
+        let after = self.base + self.steps.len() as u64 + 1;
+        let samples = std::mem::take(&mut self.reference.samples);
+        let (track, msn) = (self.reference.id, self.msn);
+        if !samples.is_empty() {
+            self.cuts.push_back(Cut::Part(Part { track, msn, after, samples }));
+        }
+        if closes {
+            self.cuts.push_back(Cut::Close { track, msn, after, end: at });
+        }
+        self.reference.part_start = at;
+        self.steps.push_back(Step { at, msn, closes });
+    }
+
+    fn note_sync(&mut self, at: i64) {
+        if let Some(last) = self.reference.last_sync.replace(at) {
+            self.cuts.push_back(Cut::Gop { length: at - last, forced: false });
+        }
+    }
+
+    /// Lets the followers pass the boundaries they can, and reports what all have passed.
+    fn settle(&mut self, forced: bool) {
+        let before = self.settled;
+        let watermark = self.reference.end.map(|end| end.at);
+        let pending = Pending { base: self.base, steps: self.steps.make_contiguous(), watermark, forced };
+        for lane in &mut self.lanes {
+            lane.advance(&pending, &mut self.cuts);
+            if let (Some(watermark), Some(open)) = (watermark, self.open) {
+                lane.run_ahead(watermark, self.msn, open.start + self.longest, &mut self.cuts);
+            }
+        }
+        let end = self.base + self.steps.len() as u64;
+        while self.settled < end {
+            let step = self.steps[(self.settled - self.base) as usize];
+            let late = watermark.is_some_and(|at| at - step.at > PATIENCE);
+            if !late && self.passed_by_all() <= self.settled {
+                break;
+            }
+            self.settled += 1;
+        }
+        while self.base < self.settled.min(self.passed_by_all()) {
+            self.steps.pop_front();
+            self.base += 1;
+        }
+        if self.settled > before {
+            self.cuts.push_back(Cut::Settled { steps: self.settled });
+        }
+    }
+
+    fn passed_by_all(&self) -> u64 {
+        self.lanes.iter().map(Lane::passed).min().unwrap_or(u64::MAX)
+    }
+}
+
+impl Reference {
+    fn new(track: &Track) -> Self {
+        Self {
+            id: track.id,
+            delay: track.reorder_delay,
+            samples: Vec::new(),
+            part_start: 0,
+            end: None,
+            last_sync: None,
+        }
+    }
+
+    /// The presentation instant of a decode time: what a sync sample there would be shown at (TL-41).
+    fn edge(&self, dts: MediaTime) -> Edge {
+        Edge { dts: dts.ticks, at: dts.offset(self.delay).as_flicks() }
+    }
+}

@@ -1,0 +1,256 @@
+//! One stream, from its feed to what is published: a pure value.
+//!
+//! [`Stream::push`] takes a message, [`Stream::drain`] gives what came of it. The epoch's promises are made here:
+//! PART-TARGET with the first tracks, EXT-X-TARGETDURATION with the first complete segment, both once.
+
+use std::sync::Arc;
+
+use aqueduct_common::event::{Advice, Anomaly};
+use aqueduct_common::feed::Break;
+use aqueduct_common::{
+    ClockMap, Event, Feed, MediaTime, Sample, StreamName, TrackKind, TrackSet, Update, WallTime,
+};
+
+use crate::checkpoint::{Checkpoint, Origin};
+use crate::config::Plan;
+use crate::cutter::{Cut, Cutter};
+use crate::epoch::{Epoch, Settling};
+use crate::names;
+use crate::targets::{self, MILLI};
+
+/// The first segment of a source without keyframes: longer than any usual keyframe interval.
+const FIRST_SEGMENT_MOST: i64 = 20_000 * MILLI;
+
+/// What comes of a message, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// For the edge.
+    Update(Update),
+    /// A part was published.
+    Part {
+        /// Video or audio.
+        kind: TrackKind,
+        /// Its length in bytes.
+        bytes: usize,
+        /// Its duration in microseconds.
+        micros: u64,
+        /// When its last sample arrived.
+        received: WallTime,
+    },
+    /// For analytics.
+    Event(Event),
+    /// To be kept for a restart; replaces earlier ones.
+    Checkpoint(Checkpoint),
+    /// The stream has ended: nothing is to be resumed.
+    Ended,
+}
+
+/// One stream's packager.
+#[derive(Debug)]
+pub struct Stream {
+    name: StreamName,
+    plan: Plan,
+    origin: Origin,
+    clock: Option<ClockMap>,
+    tracks: Arc<TrackSet>,
+    cutter: Option<Cutter>,
+    epoch: Option<Epoch>,
+    /// Why the next segment is a discontinuity.
+    reason: Option<Break>,
+    announced: bool,
+    now: WallTime,
+    out: Vec<Output>,
+}
+
+impl Stream {
+    /// A stream that begins where `origin` says.
+    pub fn new(name: StreamName, plan: Plan, origin: Origin) -> Self {
+        Self {
+            name,
+            plan,
+            origin,
+            clock: None,
+            tracks: Arc::default(),
+            cutter: None,
+            epoch: None,
+            reason: None,
+            announced: false,
+            now: WallTime::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes the next message, at `now`.
+    pub fn push(&mut self, message: Feed, now: WallTime) {
+        self.now = now;
+        match message {
+            Feed::Tracks(tracks) => self.change_tracks(tracks),
+            Feed::Discontinuity(reason) => {
+                self.interrupt();
+                self.reason = Some(reason);
+            }
+            Feed::Clock(clock) => self.clock = Some(clock),
+            Feed::Sample(sample) => self.push_sample(sample),
+        }
+    }
+
+    /// What came of it.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Output> {
+        self.out.drain(..)
+    }
+
+    /// The feed has closed: completes what is open and ends all playlists (LLHLS-17).
+    pub fn finish(&mut self, now: WallTime) {
+        self.now = now;
+        if let Some(cutter) = &mut self.cutter {
+            cutter.interrupt();
+        }
+        self.apply_cuts();
+        let Some(reference) = self.tracks.reference().map(|track| track.id) else { return };
+        if let Some(epoch) = &mut self.epoch {
+            epoch.end(reference, &mut self.out);
+        }
+        self.announce();
+        if self.announced {
+            self.out.push(Output::Event(Event::PackagerEnded { stream: self.name.clone() }));
+        }
+    }
+
+    fn push_sample(&mut self, sample: Sample) {
+        self.clock.get_or_insert(ClockMap { media: sample.pts, wall: sample.received });
+        if let Some(cutter) = &mut self.cutter {
+            cutter.push(sample);
+            self.apply_cuts();
+        }
+    }
+
+    /// Ends the open segment of every rendition. Before the first one is complete there is nothing to keep: its
+    /// length would say nothing about the source's.
+    fn interrupt(&mut self) {
+        let settled = self.epoch.as_ref().is_some_and(|epoch| epoch.target_duration().is_some());
+        if !settled {
+            self.begin();
+        } else if let Some(cutter) = &mut self.cutter {
+            cutter.interrupt();
+            self.apply_cuts();
+        }
+    }
+
+    fn change_tracks(&mut self, tracks: Arc<TrackSet>) {
+        self.interrupt();
+        self.reason = None;
+        self.tracks = tracks;
+        let Some(epoch) = self.epoch.as_mut().filter(|epoch| epoch.target_duration().is_some()) else {
+            return self.begin();
+        };
+        let (msn, discontinuity) =
+            self.cutter.as_ref().map_or((1, true), |cutter| (cutter.msn(), cutter.discontinuity()));
+        let target = epoch.part_target();
+        let rule =
+            targets::refit(&self.tracks, target).unwrap_or_else(|| targets::squeeze(&self.tracks, target));
+        let longest = targets::longest_segment(&self.tracks, epoch.target_duration().unwrap_or(1));
+        epoch.set_tracks(&self.tracks, &mut self.out);
+        let segment = MediaTime::from_duration(self.plan.segment()).ticks;
+        self.cutter = Cutter::new(&self.tracks, rule, segment, longest, msn, discontinuity);
+    }
+
+    /// Begins the epoch: a new one, or the one that a restart cut short if its promises can be kept.
+    fn begin(&mut self) {
+        if self.tracks.tracks.is_empty() {
+            return;
+        }
+        let segment = MediaTime::from_duration(self.plan.segment()).ticks;
+        let resumed = self.origin.resumed.as_ref().and_then(|at| {
+            let rule = targets::refit(&self.tracks, i64::from(at.part_target) * MILLI)?;
+            (targets::target_duration(self.plan.segment(), segment) <= at.target_duration)
+                .then_some((at, rule))
+        });
+        let (mut epoch, cutter) = match resumed {
+            Some((at, rule)) => {
+                let epoch = Epoch::new(self.plan.clone(), names::Epoch(at.epoch), rule.target, Some(at));
+                let longest = targets::longest_segment(&self.tracks, at.target_duration);
+                (epoch, Cutter::new(&self.tracks, rule, segment, longest, at.next_msn, true))
+            }
+            None => {
+                let rule = targets::choose(&self.tracks, self.plan.part());
+                let epoch = Epoch::new(self.plan.clone(), names::Epoch(self.origin.fresh), rule.target, None);
+                (epoch, Cutter::new(&self.tracks, rule, segment, FIRST_SEGMENT_MOST, 1, false))
+            }
+        };
+        epoch.set_tracks(&self.tracks, &mut self.out);
+        self.epoch = Some(epoch);
+        self.cutter = cutter;
+    }
+
+    fn apply_cuts(&mut self) {
+        while let Some(cut) = self.cutter.as_mut().and_then(Cutter::poll) {
+            self.apply(cut);
+        }
+        self.announce();
+    }
+
+    fn apply(&mut self, cut: Cut) {
+        let (Some(epoch), Some(cutter), Some(clock)) = (&mut self.epoch, &mut self.cutter, self.clock) else {
+            return;
+        };
+        let Some(reference) = self.tracks.reference().map(|track| track.id) else { return };
+        match cut {
+            Cut::Open { msn, start, discontinuity, sync } => {
+                epoch.open(msn, start, discontinuity, clock);
+                if !sync {
+                    epoch.lose_independence();
+                }
+                if discontinuity && epoch.is_live() {
+                    let (stream, reason) = (self.name.clone(), self.reason);
+                    self.out.push(Output::Event(Event::Discontinuity { stream, reason }));
+                }
+            }
+            Cut::Part(part) => epoch.write(&part, &clock, &mut self.out),
+            Cut::Close { track, msn, after, end } => {
+                if track == reference && epoch.target_duration().is_none() {
+                    let length = end - epoch.start_of(msn).unwrap_or(end);
+                    let seconds = targets::target_duration(self.plan.segment(), length);
+                    epoch.promise(seconds);
+                    cutter.set_longest(targets::longest_segment(&self.tracks, seconds));
+                }
+                epoch.close(track, msn, after, end, &mut self.out);
+            }
+            Cut::Gop { length, forced } => self.advise(length, forced),
+            Cut::Settled { steps } => {
+                let at = Settling { steps, reference, next_msn: cutter.msn(), now: self.now };
+                epoch.settle(&at, &mut self.out);
+            }
+        }
+    }
+
+    /// Says when keyframes are too far apart, in words that OBS knows, and each time that one came too late.
+    fn advise(&mut self, length: i64, forced: bool) {
+        let stream = &self.name;
+        if forced {
+            let (kind, count) = (Anomaly::LongGop, 1);
+            self.out.push(Output::Event(Event::Anomaly { stream: stream.clone(), kind, count }));
+        }
+        let segment = MediaTime::from_duration(self.plan.segment()).ticks;
+        // Twice a segment, and what OBS users are told everywhere, two seconds, is well.
+        if forced || length > (2 * segment).max(2_000 * MILLI) + 100 * MILLI {
+            let is_millis = u32::try_from(length / MILLI).unwrap_or(u32::MAX);
+            let set_seconds = u32::try_from(self.plan.segment().as_secs()).unwrap_or(1).max(1);
+            let advice = Advice::KeyframeInterval { is_millis, set_seconds };
+            self.out.push(Output::Event(Event::Advice { stream: stream.clone(), advice }));
+        }
+    }
+
+    /// Tells once that the first playlists are out.
+    fn announce(&mut self) {
+        let Some(epoch) = self.epoch.as_ref().filter(|epoch| !self.announced && epoch.is_live()) else {
+            return;
+        };
+        self.announced = true;
+        self.out.push(Output::Event(Event::PackagerLive {
+            stream: self.name.clone(),
+            epoch: epoch.id().to_string(),
+            target_duration: epoch.target_duration().unwrap_or(1),
+            part_target_micros: u32::try_from(epoch.part_target() / (MILLI / 1_000)).unwrap_or(u32::MAX),
+        }));
+    }
+}
