@@ -203,7 +203,7 @@ fn timing(held: Duration) -> HeaderValue {
     if held.is_zero() {
         return HeaderValue::from_static("held;dur=0");
     }
-    let text = format!("held;dur={:.1}", held.as_secs_f64() * 1_000.0);
+    let text = format!("held;dur={:.3}", held.as_secs_f64() * 1_000.0);
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("held"))
 }
 
