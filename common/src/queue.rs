@@ -86,6 +86,11 @@ impl FeedSender {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Nobody is downstream any more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Resolves when nobody is downstream any more.
     pub async fn closed(&self) {
         self.queue.closed().await;

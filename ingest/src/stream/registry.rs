@@ -1,0 +1,219 @@
+//! The registry's task: who has which stream, and what waits for its publisher to come back.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use aqueduct_common::event::{EventSender, Protocol, PublishEnd};
+use aqueduct_common::{Event, Publication, StreamName};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::flow::Flow;
+use super::lease::{Activity, Lease, Returned};
+use super::{Ask, Policy, PublishRequest, Refusal, Takeover};
+
+/// Publishers at a time: each live lease holds a place in the queue on which it comes back, so its return can neither
+/// fail nor wait.
+const PUBLISHERS: usize = 4_096;
+/// A publisher with data within this is alive (RTMP-68).
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+
+type Answer = oneshot::Sender<Result<Lease, Refusal>>;
+
+/// A stream that has a publisher, or waits for one.
+#[derive(Debug)]
+enum Entry {
+    Live(Live),
+    Waiting { flow: Box<Flow>, until: Instant },
+}
+
+#[derive(Debug)]
+struct Live {
+    token: CancellationToken,
+    activity: Activity,
+    protocol: Protocol,
+    /// Why it was revoked, once it was.
+    revoked: Option<PublishEnd>,
+    /// Who gets the stream when it comes back.
+    successor: Option<(PublishRequest, Answer)>,
+}
+
+/// The registry's state, owned by its task.
+#[derive(Debug)]
+pub(super) struct Registry {
+    policy: Policy,
+    streams: HashMap<StreamName, Entry>,
+    returns: mpsc::Sender<Returned>,
+    returned: mpsc::Receiver<Returned>,
+    publications: mpsc::Sender<Publication>,
+    events: EventSender,
+    origin: Instant,
+    /// Who waits for the end, once the server stops.
+    closing: Option<Vec<oneshot::Sender<()>>>,
+}
+
+impl Registry {
+    pub(super) fn new(policy: Policy, publications: mpsc::Sender<Publication>, events: EventSender) -> Self {
+        let (returns, returned) = mpsc::channel(PUBLISHERS);
+        let streams = HashMap::new();
+        let origin = clock();
+        Self { policy, streams, returns, returned, publications, events, origin, closing: None }
+    }
+
+    /// Answers until every handle is gone, or until closed.
+    pub(super) async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
+        let mut open = true;
+        while open || self.has_live() {
+            let expiry = self.next_expiry();
+            tokio::select! {
+                ask = asks.recv(), if open => match ask {
+                    Some(Ask::Publish(request, answer)) => self.publish(request, answer),
+                    Some(Ask::Close(done)) => self.close(Some(done)),
+                    None => {
+                        open = false;
+                        self.close(None);
+                    }
+                },
+                Some(returned) = self.returned.recv() => self.take_back(returned),
+                () = until(expiry) => self.expire(),
+            }
+        }
+    }
+
+    fn publish(&mut self, request: PublishRequest, answer: Answer) {
+        if self.closing.is_some() {
+            return refuse(answer, Refusal::Draining);
+        }
+        match self.streams.get_mut(&request.stream) {
+            Some(Entry::Live(live)) => {
+                if self.policy.takeover == Takeover::Refuse && live.activity.ago(clock()) < ALIVE_WITHIN {
+                    return refuse(answer, Refusal::Busy);
+                }
+                live.revoked.get_or_insert(PublishEnd::TakenOver);
+                live.token.cancel();
+                // The newest wins.
+                if let Some((_, before)) = live.successor.replace((request, answer)) {
+                    refuse(before, Refusal::Busy);
+                }
+            }
+            Some(Entry::Waiting { .. }) => {
+                if let Some(Entry::Waiting { flow, .. }) = self.streams.remove(&request.stream) {
+                    self.grant(Some(flow), request, answer);
+                }
+            }
+            None => self.grant(None, request, answer),
+        }
+    }
+
+    /// Gives the stream to a publisher, with what it had before.
+    fn grant(&mut self, flow: Option<Box<Flow>>, request: PublishRequest, answer: Answer) {
+        let Ok(permit) = self.returns.clone().try_reserve_owned() else {
+            tracing::warn!(stream = %request.stream, publishers = PUBLISHERS, "refused: too many publishers");
+            if let Some(flow) = flow {
+                self.keep(flow);
+            }
+            return refuse(answer, Refusal::Busy);
+        };
+        let PublishRequest { stream, protocol, encoder } = request;
+        let flow = flow.filter(|flow| !flow.is_orphaned());
+        let resumed = flow.as_ref().is_some_and(|flow| flow.has_begun());
+        let flow = flow.unwrap_or_else(|| Box::new(Flow::new(stream.clone(), self.publications.clone())));
+        let activity = Activity::new(self.origin, clock());
+        let lease = Lease::new(flow, permit, protocol, activity.clone(), self.events.clone());
+        let (revoked, successor) = (None, None);
+        let live = Live { token: lease.token().clone(), activity, protocol, revoked, successor };
+        self.streams.insert(stream.clone(), Entry::Live(live));
+        tracing::info!(%stream, protocol = protocol.as_str(), %encoder, resumed, "publisher started");
+        self.events.send(Event::PublishStarted { stream, protocol, encoder, resumed });
+        // Where the asker is gone, the lease comes back by being dropped.
+        drop(answer.send(Ok(lease)));
+    }
+
+    fn take_back(&mut self, Returned { flow, reason }: Returned) {
+        let stream = flow.stream().clone();
+        let Some(Entry::Live(live)) = self.streams.remove(&stream) else { return };
+        let Live { protocol, revoked, successor, .. } = live;
+        let reason = revoked.unwrap_or(reason);
+        tracing::info!(%stream, protocol = protocol.as_str(), ?reason, "publisher ended");
+        self.events.send(Event::PublishEnded { stream: stream.clone(), protocol, reason });
+        match successor {
+            Some((_, answer)) if self.closing.is_some() => refuse(answer, Refusal::Draining),
+            Some((request, answer)) => self.grant(Some(flow), request, answer),
+            // Dropping the flow ends the stream.
+            None if self.closing.is_some() || !flow.has_begun() || flow.is_orphaned() => {}
+            None => self.keep(flow),
+        }
+        self.finish_closing();
+    }
+
+    /// Lets a stream wait for its publisher.
+    fn keep(&mut self, flow: Box<Flow>) {
+        let until = clock() + self.policy.grace;
+        self.streams.insert(flow.stream().clone(), Entry::Waiting { flow, until });
+    }
+
+    /// Ends the streams whose grace time is over.
+    fn expire(&mut self) {
+        let now = clock();
+        let expired = |_: &StreamName, entry: &mut Entry| matches!(entry, Entry::Waiting { until, .. } if *until <= now);
+        for (stream, _flow) in self.streams.extract_if(expired) {
+            tracing::info!(%stream, grace = ?self.policy.grace, "stream ended: no publisher came back");
+            self.events.send(Event::StreamExpired { stream });
+        }
+    }
+
+    /// Revokes every lease and ends every stream that has none.
+    fn close(&mut self, done: Option<oneshot::Sender<()>>) {
+        self.closing.get_or_insert_default().extend(done);
+        self.streams.retain(|_, entry| match entry {
+            Entry::Live(live) => {
+                live.revoked.get_or_insert(PublishEnd::Drained);
+                live.token.cancel();
+                true
+            }
+            Entry::Waiting { .. } => false,
+        });
+        self.finish_closing();
+    }
+
+    fn finish_closing(&mut self) {
+        if !self.has_live()
+            && let Some(waiting) = &mut self.closing
+        {
+            for done in waiting.drain(..) {
+                // Nobody waits any more: nothing to tell.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn has_live(&self) -> bool {
+        self.streams.values().any(|entry| matches!(entry, Entry::Live(_)))
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        let until = |entry: &Entry| match entry {
+            Entry::Waiting { until, .. } => Some(*until),
+            Entry::Live(_) => None,
+        };
+        self.streams.values().filter_map(until).min()
+    }
+}
+
+fn refuse(answer: Answer, refusal: Refusal) {
+    // An asker that is gone needs no answer.
+    drop(answer.send(Err(refusal)));
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The runtime's clock, so that tests may turn it.
+#[expect(clippy::disallowed_methods, reason = "the registry is a shell: grace times need a clock")]
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

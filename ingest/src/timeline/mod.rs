@@ -1,0 +1,247 @@
+//! The timeline: frames as a publisher stamps them in, samples on one continuous output axis out (spec/timeline).
+//!
+//! ```text
+//! CodedFrame ─▶ Source (unroll, jumps) ─▶ Probe (what tracks, what grid) ─▶ Pictures, Sound ─▶ Feed
+//!                                                                          └▶ WallClock ─▶ Feed::Clock
+//! ```
+//!
+//! Source times of one session, in flicks, become output times by adding one offset for all tracks (TL-4). Output
+//! begins at ten seconds (TL-5) and goes on over jumps, losses and returning publishers by as much as the wall clock
+//! did (TL-25). No part of it reads a clock: `now` comes in with each frame.
+
+mod arrival;
+mod counts;
+mod flicks;
+mod grid;
+mod live;
+mod pace;
+mod pictures;
+mod probe;
+mod readings;
+mod release;
+mod silence;
+mod sound;
+mod source;
+mod unwrap;
+mod wall;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aqueduct_common::codec::CodecConfig;
+use aqueduct_common::event::{Anomaly, IngestTick};
+use aqueduct_common::feed::Break;
+use aqueduct_common::{Feed, MediaTime, TrackKind, TrackSet, WallTime};
+
+pub use counts::Counts;
+
+use crate::demux::CodedFrame;
+use pace::Pacer;
+use pictures::Pictures;
+use probe::Probe;
+use readings::Readings;
+use sound::Sound;
+use source::{Arrival, Source};
+use wall::WallClock;
+
+/// What the publisher is doing.
+#[derive(Debug)]
+enum Phase {
+    /// There is none.
+    Away,
+    /// Its first frames are held.
+    Probing(Probe),
+    /// Its frames become samples.
+    Live,
+}
+
+/// The newest sample of the reference track.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    /// Output decode time in flicks.
+    time: i64,
+    /// Arrival in flicks.
+    at: i64,
+}
+
+/// The timeline of one stream, over all its publishers within the grace time.
+#[derive(Debug)]
+pub struct Timeline {
+    began: Option<Instant>,
+    phase: Phase,
+    source: Source,
+    pacer: Pacer,
+    /// What this publisher's frames are coded with: video, audio.
+    configs: [Option<CodecConfig>; 2],
+    /// What was announced.
+    tracks: Option<Arc<TrackSet>>,
+    pictures: Option<Pictures>,
+    sound: Option<Sound>,
+    /// Output time minus source time.
+    offset: i64,
+    /// A break that waits for the reference track's next sync sample; everything before it is dropped.
+    awaiting: Option<Break>,
+    /// Sound with a new configuration came: samples of a frame. It joins at the next video sync sample.
+    joining: Option<u32>,
+    newest: Option<Newest>,
+    clock: WallClock,
+    readings: Readings,
+    counts: Counts,
+    out: VecDeque<Feed>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timeline {
+    /// A timeline on which nothing happened yet.
+    pub fn new() -> Self {
+        Self {
+            began: None,
+            phase: Phase::Away,
+            source: Source::default(),
+            pacer: Pacer::default(),
+            configs: [None, None],
+            tracks: None,
+            pictures: None,
+            sound: None,
+            offset: 0,
+            awaiting: None,
+            joining: None,
+            newest: None,
+            clock: WallClock::new(),
+            readings: Readings::default(),
+            counts: Counts::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// A publisher begins, the first one or another.
+    pub fn begin(&mut self) {
+        self.end();
+        self.phase = Phase::Probing(Probe::default());
+        self.source = Source::default();
+        self.pacer = Pacer::default();
+        self.readings = Readings::default();
+        self.configs = [None, None];
+        self.awaiting = None;
+        self.joining = None;
+    }
+
+    /// Frames of this kind that follow are coded with `config`.
+    pub fn config(&mut self, config: CodecConfig) {
+        let slot = config.kind() as usize;
+        self.configs[slot] = Some(config);
+    }
+
+    /// Takes a frame that arrived at `now`, which is `wall` in UTC. Drain [`poll`](Self::poll) after it.
+    pub fn push(&mut self, now: Instant, wall: WallTime, frame: CodedFrame) {
+        let began = *self.began.get_or_insert(now);
+        let at = MediaTime::from_duration(now.saturating_duration_since(began)).ticks;
+        self.source.push(frame, Arrival { at, wall });
+        while let Some(placed) = self.source.poll() {
+            self.pacer.note(placed.time, at);
+            self.readings.note(&placed);
+            match &mut self.phase {
+                Phase::Away => {}
+                Phase::Live => self.place(&placed),
+                Phase::Probing(probe) => {
+                    probe.push(placed);
+                    self.release_if_decided();
+                }
+            }
+        }
+    }
+
+    /// The publisher is gone: what waited for a next frame goes out, what was held is dropped.
+    pub fn end(&mut self) {
+        if let Some(pictures) = &mut self.pictures {
+            pictures.flush();
+        }
+        self.drain();
+        self.phase = Phase::Away;
+    }
+
+    /// The next message for the packager.
+    pub fn poll(&mut self) -> Option<Feed> {
+        self.out.pop_front()
+    }
+
+    /// How long the publisher should wait, since it is ahead of real time (RTMP-69).
+    pub fn wait(&self) -> Duration {
+        self.pacer.wait()
+    }
+
+    /// Writes the figures of the last second into `tick` and starts the next.
+    pub fn take_readings(&mut self, tick: &mut IngestTick) {
+        self.readings.take(tick);
+        let video = self.announced(TrackKind::Video).is_some();
+        tick.grid_millifps = self.pictures.as_ref().filter(|_| video).and_then(Pictures::millifps);
+        tick.codecs = self.configs.iter().flatten().map(CodecConfig::rfc6381).collect();
+    }
+
+    /// Repairs since they were last asked for.
+    pub fn take_counts(&mut self) -> impl Iterator<Item = (Anomaly, u32)> + use<> {
+        let mut all = self.counts;
+        self.counts = Counts::default();
+        let sources = [
+            Some(&mut self.source.counts),
+            self.pictures.as_mut().map(|pictures| &mut pictures.counts),
+            self.sound.as_mut().map(|sound| &mut sound.counts),
+        ];
+        for counts in sources.into_iter().flatten() {
+            for (kind, count) in counts.take() {
+                all.add_many(kind, count);
+            }
+        }
+        all.take()
+    }
+
+    /// The video is announced without a grid (TL-11).
+    pub fn has_variable_rate(&self) -> bool {
+        self.announced(TrackKind::Video).is_some()
+            && self.pictures.as_ref().is_some_and(|p| p.millifps().is_none())
+    }
+
+    /// Stamps are not believed any more (TL-9).
+    pub const fn is_arrival_clocked(&self) -> bool {
+        self.source.is_arrival_clocked()
+    }
+
+    /// The announced configuration of a kind.
+    fn announced(&self, kind: TrackKind) -> Option<&CodecConfig> {
+        self.tracks.as_ref()?.first(kind).map(|track| &track.codec)
+    }
+
+    /// The kind of the announced reference track.
+    fn reference(&self) -> TrackKind {
+        let video = self.announced(TrackKind::Video).is_some();
+        if video { TrackKind::Video } else { TrackKind::Audio }
+    }
+
+    /// Where the last sample of any track ends, in flicks.
+    fn end_time(&self) -> i64 {
+        let pictures = self.pictures.as_ref().map_or(0, Pictures::end_time);
+        let sound = self.sound.as_ref().map_or(0, Sound::end_time);
+        pictures.max(sound)
+    }
+
+    /// Moves what the tracks made into the output, the wall clock first.
+    fn drain(&mut self) {
+        if let Some(map) = self.clock.poll() {
+            self.out.push_back(Feed::Clock(map));
+        }
+        let pictures = self.pictures.as_mut().map(|pictures| &mut pictures.out);
+        let sound = self.sound.as_mut().map(|sound| &mut sound.out);
+        for samples in [pictures, sound].into_iter().flatten() {
+            self.out.extend(samples.drain(..).map(Feed::Sample));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
