@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Every measurement, one after the other, and one table at the end. About seven minutes; `--quick` is a smoke run of
+# about one, whose figures mean little. Arguments that are not flags name the measurements to run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+flags=()
+measurements=()
+for argument in "$@"; do
+  case $argument in
+    -*) flags+=("$argument") ;;
+    *) measurements+=("$argument") ;;
+  esac
+done
+[ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest viewers)
+
+bench=target/release/aqueduct-bench
+out=benches/out/$(date -u +%Y%m%dT%H%M%SZ).jsonl
+mkdir -p benches/out
+failed=()
+for measurement in "${measurements[@]}"; do
+  echo "== $measurement" >&2
+  "$bench" "${flags[@]}" --out "$out" "$measurement" || failed+=("$measurement")
+done
+[ -s "$out" ] || { echo "no measurement was made" >&2; exit 1; }
+
+echo
+echo "== all, kept in $out"
+"$bench" --out "$out" table
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "not measured: ${failed[*]}" >&2
+  exit 1
+fi

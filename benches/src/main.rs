@@ -1,0 +1,115 @@
+//! `aqueduct-bench`: measures the server from the outside, beside its budgets and beside peers in the same run.
+//!
+//! Each measurement starts the release binary (and the peers) itself on free loopback ports with a temporary data
+//! directory, reads CPU and memory by process id, and ends what it started.
+#![forbid(unsafe_code)]
+#![expect(unreachable_pub, reason = "a program has no outside: pub marks what one module offers the others")]
+
+mod clock;
+mod command;
+mod error;
+mod h2;
+mod http1;
+mod machine;
+mod marker;
+mod measure;
+mod nginx;
+mod part;
+mod playlist;
+mod process;
+mod publisher;
+mod report;
+mod rtmp;
+mod scratch;
+mod server;
+mod source;
+mod spread;
+mod wrk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+use crate::measure::Setting;
+use crate::report::Report;
+
+/// Measures the server from the outside, beside its budgets and beside peers in the same run.
+#[derive(Debug, Parser)]
+#[command(name = "aqueduct-bench", version, arg_required_else_help = true)]
+struct Cli {
+    /// A smoke run: seconds instead of minutes. Shows that everything works; its figures mean little.
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Where each figure is appended, one JSON object a line.
+    #[arg(long, global = true, value_name = "FILE", default_value = "benches/out/latest.jsonl")]
+    out: PathBuf,
+    /// The server's binary.
+    #[arg(long, global = true, value_name = "FILE", default_value = "target/release/aqueduct")]
+    server: PathBuf,
+    /// The clip that ffmpeg pushes, looped, without encoding.
+    #[arg(long, global = true, value_name = "FILE", default_value = "tests/media/bigbuckbunny.mp4")]
+    clip: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum What {
+    /// Last sample of a part written by the publisher → part fetched, and playlist that lists it received.
+    Lag,
+    /// One published part → 2,000 blocked players, on one core served.
+    Herd,
+    /// CPU per part and per playlist request, beside nginx serving the same bytes as static files.
+    Serve,
+    /// Memory per passthrough stream at 1, 10 and 30 streams.
+    Memory,
+    /// CPU seconds per stream-minute of ingest and packaging, beside nginx-rtmp on the same pushes.
+    Ingest,
+    /// Cost and latency of 1,000 simulated low-latency players.
+    Viewers,
+    /// Print the table of everything in --out.
+    Table,
+    /// Print what this machine is.
+    Machine,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("aqueduct-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    match cli.what {
+        What::Table => {
+            print!("{}", Report::read(&cli.out)?.table());
+            return Ok(());
+        }
+        What::Machine => {
+            println!("{}", machine::line());
+            return Ok(());
+        }
+        _ => {}
+    }
+    machine::say_if_busy();
+    let setting = Setting { quick: cli.quick, server: &cli.server, clip: &cli.clip };
+    let rows = match cli.what {
+        What::Lag => measure::lag::run(&setting)?,
+        What::Herd => measure::herd::run(&setting)?,
+        What::Serve => measure::serve::run(&setting)?,
+        What::Memory => measure::memory::run(&setting)?,
+        What::Ingest => measure::ingest::run(&setting)?,
+        What::Viewers => measure::viewers::run(&setting)?,
+        What::Table | What::Machine => Vec::new(),
+    };
+    let report = Report::new(rows);
+    report.append(&cli.out)?;
+    print!("{}", report.table());
+    Ok(())
+}
