@@ -26,14 +26,18 @@ mod source;
 mod spread;
 mod wrk;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
 use crate::measure::Setting;
+use crate::publisher::Publisher;
 use crate::report::Report;
+use crate::source::Source;
 
 /// Measures the server from the outside, beside its budgets and beside peers in the same run.
 #[derive(Debug, Parser)]
@@ -69,6 +73,18 @@ enum What {
     Ingest,
     /// Cost and latency of 1,000 simulated low-latency players.
     Viewers,
+    /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
+    Push {
+        /// Its address.
+        #[arg(long, default_value = "127.0.0.1:1935")]
+        to: SocketAddr,
+        /// How many streams.
+        #[arg(long, default_value_t = 1)]
+        streams: usize,
+        /// For how long.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
     /// Print the table of everything in --out.
     Table,
     /// Print what this machine is.
@@ -95,6 +111,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
             println!("{}", machine::line());
             return Ok(());
         }
+        What::Push { to, streams, seconds } => return push(to, streams, seconds),
         _ => {}
     }
     machine::say_if_busy();
@@ -106,10 +123,17 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Memory => measure::memory::run(&setting)?,
         What::Ingest => measure::ingest::run(&setting)?,
         What::Viewers => measure::viewers::run(&setting)?,
-        What::Table | What::Machine => Vec::new(),
+        What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);
     report.append(&cli.out)?;
     print!("{}", report.table());
     Ok(())
+}
+
+fn push(to: SocketAddr, streams: usize, seconds: u64) -> Result<(), Error> {
+    let start = |index| Publisher::start(&[to], &format!("s{index}"), Source::new(measure::MEGABITS));
+    let publishers = (0..streams).map(start).collect::<Result<Vec<_>, _>>()?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    publishers.into_iter().try_for_each(Publisher::finish)
 }
