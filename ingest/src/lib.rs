@@ -17,3 +17,9 @@ pub mod rtmp;
 pub mod server;
 pub mod stream;
 pub mod timeline;
+
+pub use config::{Config, ConfigError, Plan};
+pub use error::Error;
+pub use keys::KeyRing;
+pub use server::Server;
+pub use stream::Streams;

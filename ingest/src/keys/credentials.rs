@@ -60,8 +60,8 @@ fn split_query(text: &str) -> (&str, &str) {
 
 fn parameter(query: &str, name: &str) -> Option<String> {
     // A second '?' is what is left of a query that was put on twice.
-    let pairs = query.split(['&', '?']).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).last().map(|(_, value)| decode(value))
+    let mut pairs = query.split(['&', '?']).filter_map(|pair| pair.split_once('='));
+    pairs.rfind(|(key, _)| *key == name).map(|(_, value)| decode(value))
 }
 
 /// Resolves percent escapes; what is not one stays as it is.

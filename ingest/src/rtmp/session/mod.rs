@@ -160,6 +160,11 @@ impl Session {
         asks
     }
 
+    /// Nothing will be read until then, so that silence is no fault (RTMP-69).
+    pub fn pause(&mut self, until: Instant) {
+        self.last_input = self.last_input.max(until);
+    }
+
     /// The bytes to write so far; empty when there are none.
     pub fn take_output(&mut self) -> BytesMut {
         self.output.split()

@@ -42,15 +42,15 @@ impl Peer {
     /// After `connect`, and `createStream` for stream 1.
     fn connected() -> Self {
         let mut peer = Self::greeted();
-        peer.command(0, connect("live")).unwrap();
-        peer.command(0, vec!["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
+        peer.command(0, &connect("live")).unwrap();
+        peer.command(0, &["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
         peer.told();
         peer
     }
 
     fn publishing() -> Self {
         let mut peer = Self::connected();
-        assert!(matches!(peer.command(1, publish("show")).unwrap()[..], [Event::Publish(_)]));
+        assert!(matches!(peer.command(1, &publish("show")).unwrap()[..], [Event::Publish(_)]));
         peer.session.accept(peer.now).unwrap();
         peer.told();
         peer
@@ -65,8 +65,8 @@ impl Peer {
         Ok(events)
     }
 
-    fn command(&mut self, on: u32, values: Vec<Value>) -> Result<Vec<Event>, SessionError> {
-        self.write(&message(wire::COMMAND, on, 0, &amf0::write_all(&values)))
+    fn command(&mut self, on: u32, values: &[Value]) -> Result<Vec<Event>, SessionError> {
+        self.write(&message(wire::COMMAND, on, 0, &amf0::write_all(values)))
     }
 
     /// What the session has sent since the last call.
@@ -142,15 +142,15 @@ fn a_publisher_goes_from_handshake_to_media() {
     // RTMP-23, as OBS and ffmpeg do it.
     let mut peer = Peer::greeted();
     assert_eq!(peer.write(&message(wire::SET_CHUNK_SIZE, 0, 0, &128u32.to_be_bytes())).unwrap(), []);
-    assert_eq!(peer.command(0, connect("live")).unwrap(), []);
+    assert_eq!(peer.command(0, &connect("live")).unwrap(), []);
     let connected = peer.told();
     let info = amf0::read_all(&connected[0].2).unwrap().pop().unwrap();
     assert_eq!(info.property("objectEncoding"), Some(&Value::Number(0.0)));
     assert_eq!(info.property("capsEx"), None);
 
-    peer.command(0, vec!["releaseStream".into(), Value::Number(2.0), Value::Null, "show".into()]).unwrap();
-    peer.command(0, vec!["FCPublish".into(), Value::Number(3.0), Value::Null, "show".into()]).unwrap();
-    peer.command(0, vec!["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
+    peer.command(0, &["releaseStream".into(), Value::Number(2.0), Value::Null, "show".into()]).unwrap();
+    peer.command(0, &["FCPublish".into(), Value::Number(3.0), Value::Null, "show".into()]).unwrap();
+    peer.command(0, &["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
     let told = peer.told();
     let nothing = [Value::Null, Value::Null];
     assert_eq!(told[0], (wire::COMMAND, 0, result(2.0, &nothing)));
@@ -158,7 +158,7 @@ fn a_publisher_goes_from_handshake_to_media() {
     assert_eq!(told[2].2, Reply::fc_publish().body);
     assert_eq!(told[3], (wire::COMMAND, 0, result(4.0, &[Value::Null, Value::Number(1.0)])));
 
-    let events = peer.command(1, publish("show?key=secret")).unwrap();
+    let events = peer.command(1, &publish("show?key=secret")).unwrap();
     let credentials = Credentials::new(None, "live", "show?key=secret");
     let encoder = "FMLE/3.0 (compatible; FMSc/1.0)".to_owned();
     assert_eq!(events, [Event::Publish(Publish { credentials, encoder })]);
@@ -213,7 +213,7 @@ fn a_refused_publish_is_told_why_before_the_close() {
         (RefusalCode::Failed, "NetStream.Failed"),
     ] {
         let mut peer = Peer::connected();
-        peer.command(1, publish("show")).unwrap();
+        peer.command(1, &publish("show")).unwrap();
         peer.session.refuse(peer.now, code, "no");
         assert_eq!(peer.status(), (1, "error".into(), text.into()));
         assert_eq!(peer.session.poll_timeout(), (peer.now + Duration::from_millis(500), Wake::Close));
@@ -228,7 +228,7 @@ fn a_refused_publish_is_told_why_before_the_close() {
 fn media_before_acceptance_is_not_handed_on() {
     let mut peer = Peer::connected();
     assert_eq!(peer.write(&message(9, 1, 0, b"early")).unwrap(), []);
-    assert!(matches!(peer.command(1, publish("show")).unwrap()[..], [Event::Publish(_)]));
+    assert!(matches!(peer.command(1, &publish("show")).unwrap()[..], [Event::Publish(_)]));
     assert_eq!(peer.write(&message(9, 1, 0, b"waits")).unwrap(), []);
     assert!(!peer.input.is_empty());
     peer.session.accept(peer.now).unwrap();
@@ -368,8 +368,8 @@ fn goodbyes_are_clean_ends() {
         vec!["closeStream".into(), Value::Number(0.0), Value::Null],
     ] {
         let mut peer = Peer::publishing();
-        assert_eq!(peer.command(1, goodbye.clone()).unwrap(), [Event::Unpublish], "{goodbye:?}");
-        assert_eq!(peer.command(1, goodbye).unwrap(), []);
+        assert_eq!(peer.command(1, &goodbye).unwrap(), [Event::Unpublish], "{goodbye:?}");
+        assert_eq!(peer.command(1, &goodbye).unwrap(), []);
         assert_eq!(peer.write(&message(9, 1, 0, b"late")).unwrap(), []);
         assert_eq!(peer.session.poll_timeout().1, Wake::Publish);
     }
@@ -379,9 +379,9 @@ fn goodbyes_are_clean_ends() {
 fn obs_says_goodbye_twice_and_it_counts_once() {
     let mut peer = Peer::publishing();
     let mut events =
-        peer.command(0, vec!["FCUnpublish".into(), Value::Number(6.0), Value::Null, "show".into()]).unwrap();
+        peer.command(0, &["FCUnpublish".into(), Value::Number(6.0), Value::Null, "show".into()]).unwrap();
     events.extend(
-        peer.command(0, vec!["deleteStream".into(), Value::Number(7.0), Value::Null, Value::Number(1.0)])
+        peer.command(0, &["deleteStream".into(), Value::Number(7.0), Value::Null, Value::Number(1.0)])
             .unwrap(),
     );
     assert_eq!(events, [Event::Unpublish]);
@@ -391,9 +391,9 @@ fn obs_says_goodbye_twice_and_it_counts_once() {
 fn a_second_publish_on_the_connection_gets_bad_name_and_the_first_goes_on() {
     // RTMP-32.
     let mut peer = Peer::publishing();
-    peer.command(0, vec!["createStream".into(), Value::Number(8.0), Value::Null]).unwrap();
+    peer.command(0, &["createStream".into(), Value::Number(8.0), Value::Null]).unwrap();
     assert_eq!(peer.told().pop().unwrap().2, result(8.0, &[Value::Null, Value::Number(2.0)]));
-    assert_eq!(peer.command(2, publish("other")).unwrap(), []);
+    assert_eq!(peer.command(2, &publish("other")).unwrap(), []);
     assert_eq!(peer.status(), (2, "error".into(), "NetStream.Publish.BadName".into()));
     assert_eq!(peer.write(&message(9, 2, 0, b"other")).unwrap(), []);
     assert_eq!(peer.write(&message(9, 1, 0, b"first")).unwrap().len(), 1);
@@ -402,8 +402,8 @@ fn a_second_publish_on_the_connection_gets_bad_name_and_the_first_goes_on() {
 #[test]
 fn a_stream_may_be_published_again_on_the_same_connection() {
     let mut peer = Peer::publishing();
-    peer.command(1, vec!["closeStream".into(), Value::Number(0.0), Value::Null]).unwrap();
-    assert!(matches!(peer.command(1, publish("show")).unwrap()[..], [Event::Publish(_)]));
+    peer.command(1, &["closeStream".into(), Value::Number(0.0), Value::Null]).unwrap();
+    assert!(matches!(peer.command(1, &publish("show")).unwrap()[..], [Event::Publish(_)]));
     peer.session.accept(peer.now).unwrap();
     assert_eq!(peer.write(&message(9, 1, 0, b"v")).unwrap().len(), 1);
 }
@@ -412,7 +412,7 @@ fn a_stream_may_be_published_again_on_the_same_connection() {
 fn a_player_is_told_where_it_is() {
     let mut peer = Peer::connected();
     let play = vec!["play".into(), Value::Number(5.0), Value::Null, "show".into()];
-    assert_eq!(peer.command(1, play).unwrap(), [Event::Refused("play")]);
+    assert_eq!(peer.command(1, &play).unwrap(), [Event::Refused("play")]);
     assert_eq!(peer.status(), (1, "error".into(), "NetStream.Play.Failed".into()));
     assert!(peer.session.is_closing());
 }
@@ -424,9 +424,9 @@ fn unknown_messages_and_commands_are_ignored() {
     for type_id in [3, 6, 7, 10, 16, 19, 23, 99] {
         assert_eq!(peer.write(&message(type_id, 1, 0, b"whatever")).unwrap(), []);
     }
-    peer.command(0, vec!["getStreamLength".into(), Value::Number(9.0), Value::Null]).unwrap();
+    peer.command(0, &["getStreamLength".into(), Value::Number(9.0), Value::Null]).unwrap();
     assert_eq!(peer.told(), []);
-    peer.command(0, vec!["_checkbw".into(), Value::Number(9.0), Value::Null]).unwrap();
+    peer.command(0, &["_checkbw".into(), Value::Number(9.0), Value::Null]).unwrap();
     assert_eq!(peer.told(), [(wire::COMMAND, 0, result(9.0, &[Value::Null, Value::Null]))]);
 }
 
@@ -481,11 +481,11 @@ fn reconnection_is_asked_of_those_who_understand() {
 
     let mut peer = Peer::greeted();
     let object = Value::Object(vec![("app".into(), "live".into()), ("capsEx".into(), Value::Number(1.0))]);
-    peer.command(0, vec!["connect".into(), Value::Number(1.0), object]).unwrap();
+    peer.command(0, &["connect".into(), Value::Number(1.0), object]).unwrap();
     let info = amf0::read_all(&peer.told()[0].2).unwrap().pop().unwrap();
     assert_eq!(info.property("capsEx"), Some(&Value::Number(13.0)));
-    peer.command(0, vec!["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
-    peer.command(1, publish("show")).unwrap();
+    peer.command(0, &["createStream".into(), Value::Number(4.0), Value::Null]).unwrap();
+    peer.command(1, &publish("show")).unwrap();
     peer.session.accept(peer.now).unwrap();
     assert!(peer.session.ask_to_reconnect("moving"));
     assert_eq!(peer.status(), (0, "status".into(), "NetConnection.Connect.ReconnectRequest".into()));
@@ -513,19 +513,19 @@ fn streams_of_a_connection_are_limited() {
     let mut peer = Peer::connected();
     let create = || vec!["createStream".into(), Value::Number(4.0), Value::Null];
     for _ in 1..MAX_STREAMS {
-        peer.command(0, create()).unwrap();
+        peer.command(0, &create()).unwrap();
     }
-    assert!(matches!(peer.command(0, create()), Err(SessionError::TooManyStreams)));
+    assert!(matches!(peer.command(0, &create()), Err(SessionError::TooManyStreams)));
 }
 
 #[test]
 fn out_of_order_commands_are_errors() {
     let mut peer = Peer::greeted();
-    assert!(matches!(peer.command(1, publish("show")), Err(SessionError::Order(_))));
+    assert!(matches!(peer.command(1, &publish("show")), Err(SessionError::Order(_))));
     let mut peer = Peer::connected();
-    assert!(matches!(peer.command(0, connect("live")), Err(SessionError::Order(_))));
+    assert!(matches!(peer.command(0, &connect("live")), Err(SessionError::Order(_))));
     let mut peer = Peer::connected();
-    assert!(matches!(peer.command(9, publish("show")), Err(SessionError::Order(_))));
+    assert!(matches!(peer.command(9, &publish("show")), Err(SessionError::Order(_))));
     let mut peer = Peer::connected();
     assert!(matches!(peer.session.accept(peer.now), Err(SessionError::Order(_))));
 }

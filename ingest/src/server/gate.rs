@@ -1,0 +1,148 @@
+//! What all connections share: who may come in, who may publish, where streams are asked for.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aqueduct_common::event::{EventSender, Protocol};
+use aqueduct_common::{Event, StreamName};
+
+use crate::config::Plan;
+use crate::keys::{Credentials, KeyRefusal, KeyRing};
+use crate::limits::{Admission, Backoff, Crowded};
+use crate::rtmp;
+use crate::stream::Streams;
+
+/// How long every refused publish is kept waiting (AUTH-4).
+pub(super) const REFUSAL_DELAY: Duration = Duration::from_millis(300);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) session_limits: rtmp::Limits,
+    pub(super) bits_per_second: u64,
+    pub(super) streams: Streams,
+    pub(super) events: EventSender,
+    keys: KeyRing,
+    admission: Mutex<Admission>,
+    backoff: Mutex<Backoff>,
+    seeds: AtomicU64,
+}
+
+/// Why a publish is not let in. The display is what the streamer reads.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    /// For its key or name.
+    #[error(transparent)]
+    Key(#[from] KeyRefusal),
+    /// Too many wrong keys came from its address.
+    #[error("Too many wrong keys came from this address: wait five minutes.")]
+    Backoff,
+}
+
+impl Denied {
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Key(refusal) => refusal.label(),
+            Self::Backoff => "limit_failures",
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn new(plan: &Plan, keys: KeyRing, streams: Streams, events: EventSender) -> Self {
+        let limits = &plan.limits;
+        let admission =
+            Admission::new(limits.connections, limits.connections_per_network, limits.handshakes_per_second);
+        Self {
+            session_limits: plan.session_limits(),
+            bits_per_second: u64::from(limits.megabits_per_second) * 1_000_000,
+            streams,
+            events,
+            keys,
+            admission: Mutex::new(admission),
+            backoff: Mutex::default(),
+            seeds: AtomicU64::new(1),
+        }
+    }
+
+    /// Takes a connection in, or says why not.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        now: Instant,
+        peer: SocketAddr,
+        protocol: Protocol,
+    ) -> Result<Slot, Crowded> {
+        match lock(&self.admission).enter(now, peer.ip()) {
+            Ok(()) => {
+                self.events.send(Event::ConnectionOpened { protocol });
+                Ok(Slot { gate: self.clone(), peer, protocol })
+            }
+            Err(crowded) => {
+                self.events.send(Event::Refused { protocol, reason: crowded.label() });
+                Err(crowded)
+            }
+        }
+    }
+
+    /// The stream that these credentials may publish from `address`.
+    pub(super) fn check(
+        &self,
+        now: Instant,
+        address: IpAddr,
+        credentials: &Credentials,
+    ) -> Result<StreamName, Denied> {
+        let loopback = address.to_canonical().is_loopback();
+        // All that a local TLS proxy carries comes from loopback: one stranger must not shut the others out.
+        if !loopback && lock(&self.backoff).refuses(now, address) {
+            return Err(Denied::Backoff);
+        }
+        self.keys.check(credentials, loopback).map_err(|refusal| {
+            if refusal.is_guess() {
+                lock(&self.backoff).failed(now, address);
+            }
+            refusal.into()
+        })
+    }
+
+    /// What stands for a name in the log.
+    pub(super) fn fingerprint(&self, credentials: &Credentials) -> String {
+        self.keys.fingerprint(credentials)
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seeds.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A connection's place. Dropping it gives the place back.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) gate: Arc<Gate>,
+    pub(super) peer: SocketAddr,
+    pub(super) protocol: Protocol,
+}
+
+impl Slot {
+    /// Reports a refusal under a label of a fixed set.
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.gate.events.send(Event::Refused { protocol: self.protocol, reason });
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(peer = %self.peer, "a connection's task panicked; only this connection ends");
+            self.refused("panic");
+        }
+        lock(&self.gate.admission).leave(self.peer.ip());
+        self.gate.events.send(Event::ConnectionClosed { protocol: self.protocol });
+    }
+}
+
+/// The data is plain counters: a panic elsewhere leaves them usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
