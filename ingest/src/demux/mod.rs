@@ -144,9 +144,8 @@ impl Demuxer {
             None => {}
             Some(flv::AudioPacket::Foreign(codec)) => self.notice = Some(Notice::NeedsTranscode(codec)),
             Some(packet) => {
-                if self.sound.push(timestamp, tag.nanos, packet, &mut self.out).is_err() {
-                    self.counts.add(Anomaly::BadUnit);
-                }
+                let taken = self.sound.push(timestamp, tag.nanos, packet, &mut self.out);
+                self.counts.add_many(Anomaly::BadUnit, u32::from(taken.is_err()));
             }
         }
     }

@@ -55,7 +55,7 @@ impl VideoTrack {
         out: &mut VecDeque<Demuxed>,
     ) -> Result<(), Dropped> {
         match packet {
-            VideoPacket::Header { codec, record } => self.push_header(codec, record, out),
+            VideoPacket::Header { codec, record } => self.push_header(codec, &record, out),
             VideoPacket::Frame { codec, cts, data, .. } => {
                 if self.header.as_ref().is_none_or(|(known, _)| *known != codec) {
                     return Err(Dropped::NoHeader);
@@ -84,16 +84,16 @@ impl VideoTrack {
     fn push_header(
         &mut self,
         codec: VideoCodec,
-        record: Bytes,
+        record: &Bytes,
         out: &mut VecDeque<Demuxed>,
     ) -> Result<(), Dropped> {
-        if self.header.as_ref().is_some_and(|known| *known == (codec, record.clone())) {
+        if self.header.as_ref().is_some_and(|(known, bytes)| *known == codec && bytes == record) {
             return Ok(());
         }
         let parsed = match codec {
-            VideoCodec::Avc => AvcConfig::parse(&record).map(CodecConfig::H264).map(Some),
-            VideoCodec::Hevc => HevcConfig::parse(&record).map(CodecConfig::H265).map(Some),
-            VideoCodec::Av1 => match Av1Config::parse(&record) {
+            VideoCodec::Avc => AvcConfig::parse(record).map(CodecConfig::H264).map(Some),
+            VideoCodec::Hevc => HevcConfig::parse(record).map(CodecConfig::H265).map(Some),
+            VideoCodec::Av1 => match Av1Config::parse(record) {
                 Ok(config) => Ok(Some(CodecConfig::Av1(config))),
                 // The first temporal unit brings it.
                 Err(CodecError::Missing { .. }) => Ok(None),
@@ -103,7 +103,7 @@ impl VideoTrack {
             VideoCodec::Vp9 => Ok(None),
         };
         // A copy, since the slice would keep its whole message alive for the session's life.
-        self.header = Some((codec, Bytes::copy_from_slice(&record)));
+        self.header = Some((codec, Bytes::copy_from_slice(record)));
         match parsed {
             Ok(Some(config)) => self.adopt(config, out),
             Ok(None) => (self.config, self.waits_for_sync) = (None, true),

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn advice_is_repeated_every_ten_seconds_while_it_holds() {
-        let start = tokio::time::Instant::now().into_std();
+        let start = crate::stream::clock();
         let mut advices = Advices::default();
         let sent: Vec<u64> = (0..60)
             .filter(|second| {
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_new_figure_takes_the_old_ones_place_and_names_are_bounded() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = crate::stream::clock();
         let mut advices = Advices::default();
         for unused in 1..4 {
             advices.note(Cause::Notice(Notice::ExtraTracks(TrackKind::Video, unused)), now);

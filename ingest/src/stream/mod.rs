@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use lease::Lease;
 use registry::Registry;
+#[cfg(test)]
+pub(crate) use registry::clock;
 
 /// Questions that wait for the registry at most; askers wait beyond.
 const ASKS: usize = 64;

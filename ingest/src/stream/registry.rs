@@ -65,7 +65,10 @@ impl Registry {
         let mut open = true;
         while open || self.has_live() {
             let expiry = self.next_expiry();
+            // What has come back is taken first, so that who asks next finds it.
             tokio::select! {
+                biased;
+                Some(returned) = self.returned.recv() => self.take_back(returned),
                 ask = asks.recv(), if open => match ask {
                     Some(Ask::Publish(request, answer)) => self.publish(request, answer),
                     Some(Ask::Close(done)) => self.close(Some(done)),
@@ -74,7 +77,6 @@ impl Registry {
                         self.close(None);
                     }
                 },
-                Some(returned) = self.returned.recv() => self.take_back(returned),
                 () = until(expiry) => self.expire(),
             }
         }
@@ -133,7 +135,8 @@ impl Registry {
         let stream = flow.stream().clone();
         let Some(Entry::Live(live)) = self.streams.remove(&stream) else { return };
         let Live { protocol, revoked, successor, .. } = live;
-        let reason = revoked.unwrap_or(reason);
+        // A session that ended for a reason of its own did so before it was revoked.
+        let reason = if reason == PublishEnd::Lost { revoked.unwrap_or(reason) } else { reason };
         tracing::info!(%stream, protocol = protocol.as_str(), ?reason, "publisher ended");
         self.events.send(Event::PublishEnded { stream: stream.clone(), protocol, reason });
         match successor {
@@ -214,6 +217,6 @@ async fn until(instant: Option<Instant>) {
 
 /// The runtime's clock, so that tests may turn it.
 #[expect(clippy::disallowed_methods, reason = "the registry is a shell: grace times need a clock")]
-fn clock() -> Instant {
+pub(crate) fn clock() -> Instant {
     tokio::time::Instant::now().into_std()
 }

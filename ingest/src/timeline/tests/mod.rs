@@ -17,7 +17,7 @@ use super::Timeline;
 use super::flicks::{self, MILLI, SECOND};
 use crate::demux::CodedFrame;
 
-pub(super) use publisher::{Publisher, Rate};
+pub(super) use publisher::{Publisher, Rate, Stamp};
 
 /// UTC at which simulated time begins.
 const WALL: i64 = 1_700_000_000_000_000;

@@ -13,6 +13,9 @@ impl Rate {
     }
 }
 
+/// The stamp in milliseconds of a frame of a kind at a true time in flicks.
+pub(in super::super) type Stamp = fn(TrackKind, i64) -> i64;
+
 /// Sends interleaved video and audio in order of their times, and takes what comes out.
 pub(in super::super) struct Publisher {
     pub(in super::super) timeline: Timeline,
@@ -27,7 +30,7 @@ pub(in super::super) struct Publisher {
     /// Composition offsets in milliseconds, cyclic over the GOP.
     pub(in super::super) offsets: Vec<i32>,
     /// Stamp in milliseconds of true time in flicks, per kind.
-    pub(in super::super) stamp: fn(TrackKind, i64) -> i64,
+    pub(in super::super) stamp: Stamp,
     /// Arrival minus true time, in flicks.
     pub(in super::super) delay: fn(TrackKind, i64) -> i64,
     /// Whether a frame is sent.
@@ -41,7 +44,7 @@ impl Publisher {
         Self {
             timeline: Timeline::new(),
             feeds: Feeds::default(),
-            began: tokio::time::Instant::now().into_std(),
+            began: crate::stream::clock(),
             clock: 0,
             video: Some(Rate(30, 1)),
             audio: Some((48_000, 1_024)),

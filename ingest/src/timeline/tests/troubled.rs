@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn wraps_of_both_rings_do_not_show() {
-    let stamps: [(&str, fn(TrackKind, i64) -> i64); 2] = [
+    let stamps: [(&str, Stamp); 2] = [
         ("2^31", |_, time| (time / MILLI + (1 << 31) - 7_000) % (1 << 31)),
         ("2^32", |_, time| (time / MILLI + (1 << 32) - 7_000) % (1 << 32)),
     ];
@@ -67,7 +67,7 @@ fn a_longer_gap_before_a_key_frame_is_a_discontinuity() {
 
 #[test]
 fn stamps_that_jump_together_move_nothing_but_the_break() {
-    let jumps: [fn(TrackKind, i64) -> i64; 3] = [
+    let jumps: [Stamp; 3] = [
         |_, time| time / MILLI + if time >= 5 * SECOND { 20_000 } else { 0 },
         |_, time| time / MILLI + if time >= 5 * SECOND { 500_000_000 } else { 0 },
         |_, time| time / MILLI + if time < 5 * SECOND { 500_000_000 } else { 0 },
@@ -96,7 +96,7 @@ fn a_jump_of_one_track_alone_is_taken_back() {
             TrackKind::Audio,
             (|kind, time| {
                 time / MILLI + if kind == TrackKind::Audio && time >= 5 * SECOND { 60_000 } else { 0 }
-            }) as fn(TrackKind, i64) -> i64,
+            }) as Stamp,
         ),
         (TrackKind::Video, |kind, time| {
             time / MILLI + if kind == TrackKind::Video && time >= 5 * SECOND { 60_000 } else { 0 }
@@ -159,7 +159,7 @@ fn sound_that_steps_by_150_ms_is_brought_back_in_step() {
     // TL-40.
     for stamp in [
         (|kind, time| time / MILLI + if kind == TrackKind::Audio && time >= 5 * SECOND { 150 } else { 0 })
-            as fn(TrackKind, i64) -> i64,
+            as Stamp,
         |kind, time| time / MILLI - if kind == TrackKind::Audio && time >= 5 * SECOND { 150 } else { 0 },
     ] {
         let mut publisher = Publisher::new();
