@@ -22,8 +22,7 @@ pub enum ShownKey {
 pub fn text(addresses: &Addresses, key: &ShownKey) -> String {
     let here = outward_address();
     let mut out = format!("\n  Aqueduct {}\n\n", env!("CARGO_PKG_VERSION"));
-    for (index, address) in addresses.ingest.iter().enumerate() {
-        let scheme = if index == 0 { "rtmp" } else { "rtmps" };
+    for (index, (scheme, address)) in addresses.ingest.iter().enumerate() {
         let label = if index == 0 { "Push " } else { "     " };
         // Writing into a String does not fail.
         let _ = writeln!(out, "  {label}  OBS server  {scheme}://{}/live", shown(*address, here, &[1935]));
@@ -31,18 +30,23 @@ pub fn text(addresses: &Addresses, key: &ShownKey) -> String {
     let _ = match key {
         ShownKey::New(secret) => {
             let secret = secret.expose();
-            writeln!(out, "         OBS key     show?key={secret}\n                     (made now and shown this once; `show` is the stream's name)")
+            writeln!(
+                out,
+                "         OBS key     show?key={secret}\n                     (made now and shown this once; `show` is the stream's name)"
+            )
         }
         ShownKey::Kept => {
-            writeln!(out, "         OBS key     show?key=…  (made by the first start; `aqueduct key new` makes another)")
+            writeln!(
+                out,
+                "         OBS key     show?key=…  (made by the first start; `aqueduct key new` makes another)"
+            )
         }
         ShownKey::Configured => writeln!(out, "         OBS key     show?key=…  (one of ingest.keys)"),
     };
     if !matches!(key, ShownKey::Configured) {
         let _ = writeln!(out, "                     from this machine the key `show` alone will do");
     }
-    for (index, address) in addresses.edge.iter().enumerate() {
-        let scheme = if index == 0 { "http" } else { "https" };
+    for (index, (scheme, address)) in addresses.edge.iter().enumerate() {
         let label = if index == 0 { "Watch" } else { "     " };
         let _ = writeln!(out, "  {label}  {scheme}://{}/watch/live/show", shown(*address, here, &[80, 443]));
     }
@@ -75,8 +79,8 @@ mod tests {
 
     fn addresses() -> Addresses {
         Addresses {
-            ingest: vec!["127.0.0.1:1935".parse().unwrap()],
-            edge: vec!["127.0.0.1:8080".parse().unwrap(), "[::1]:8443".parse().unwrap()],
+            ingest: vec![("rtmp", "127.0.0.1:1935".parse().unwrap())],
+            edge: vec![("http", "127.0.0.1:8080".parse().unwrap()), ("https", "[::1]:8443".parse().unwrap())],
             admin: "127.0.0.1:8081".parse().unwrap(),
         }
     }
@@ -84,7 +88,12 @@ mod tests {
     #[test]
     fn the_banner_says_where_to_push_and_watch_as_obs_wants_it_pasted() {
         let text = text(&addresses(), &ShownKey::New(Secret::new("aq_secret".into())));
-        for line in ["rtmp://localhost/live", "show?key=aq_secret", "http://localhost:8080/watch/live/show", "https://localhost:8443"] {
+        for line in [
+            "rtmp://localhost/live",
+            "show?key=aq_secret",
+            "http://localhost:8080/watch/live/show",
+            "https://localhost:8443",
+        ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }
     }

@@ -1,5 +1,9 @@
 //! `aqueduct`: configuration, wiring, drain. Each stage lives in its own crate; `wire` joins them.
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no outside; `pub` here says what a module offers the others"
+)]
 
 mod admin;
 mod banner;
@@ -157,10 +161,10 @@ fn demo_options(demo: &Demo) -> demo::DemoOptions {
 }
 
 /// An address of ours as a client on this machine reaches it.
-fn local(address: Option<&std::net::SocketAddr>) -> String {
-    match address {
-        Some(address) if !address.ip().is_unspecified() => address.to_string(),
-        Some(address) => format!("127.0.0.1:{}", address.port()),
+fn local(port: Option<&(&'static str, std::net::SocketAddr)>) -> String {
+    match port {
+        Some((_, address)) if !address.ip().is_unspecified() => address.to_string(),
+        Some((_, address)) => format!("127.0.0.1:{}", address.port()),
         None => "127.0.0.1:1935".into(),
     }
 }

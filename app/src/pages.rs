@@ -28,7 +28,9 @@ impl Pages for Embedded {
             _ => path.strip_prefix('/')?,
         };
         let Some(found) = Built::get(file) else {
-            return file.ends_with(".html").then(|| page("index.html", Bytes::from_static(MISSING.as_bytes())));
+            return file
+                .ends_with(".html")
+                .then(|| page("index.html", Bytes::from_static(MISSING.as_bytes())));
         };
         let body = match found.data {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),

@@ -51,13 +51,16 @@ pub enum StartError {
 /// Where the running server listens.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    /// RTMP, then RTMPS if it is on.
-    pub ingest: Vec<SocketAddr>,
-    /// HTTP, then HTTPS if it is on.
-    pub edge: Vec<SocketAddr>,
+    /// Publishers' ports with their URL schemes.
+    pub ingest: Vec<(&'static str, SocketAddr)>,
+    /// Viewers' ports with their URL schemes.
+    pub edge: Vec<(&'static str, SocketAddr)>,
     /// The operator's port.
     pub admin: SocketAddr,
 }
+
+/// What stops a stage, and the task that then ends.
+type Stage = (CancellationToken, JoinHandle<()>);
 
 /// A running server.
 #[derive(Debug)]
@@ -65,10 +68,10 @@ pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
     ready: Arc<AtomicBool>,
-    ingest: (CancellationToken, JoinHandle<()>),
-    packagers: (CancellationToken, JoinHandle<()>),
-    edge: (CancellationToken, JoinHandle<()>),
-    admin: (CancellationToken, JoinHandle<()>),
+    ingest: Stage,
+    packagers: Stage,
+    edge: Stage,
+    admin: Stage,
 }
 
 /// Opens every port and starts every stage.
@@ -79,12 +82,13 @@ pub async fn start(plan: &Plan, keys: KeyRing) -> Result<Running, StartError> {
 
     let tls = certificate::load(&plan.tls, &plan.data_dir)?;
     let store = Store::new();
-    let (stop_edge, edge) =
-        spawn_edge(plan, store.clone(), tls.clone(), events.clone()).await?;
+    let (edge_addresses, edge) = spawn_edge(plan, store.clone(), tls.clone(), events.clone())?;
     let (begun, publications) = mpsc::channel(BEGINNING);
-    let streams = Streams::start(plan.ingest.streams(), begun, events.clone());
-    let ingest = aqueduct_ingest::Server::bind(&plan.ingest, Some(Arc::new(tls)), keys, streams, events.clone()).await?;
-    let ingest_addresses = ingest.addresses();
+    let streams = Streams::start(plan.ingest.policy(), begun, events.clone());
+    let ingest =
+        aqueduct_ingest::Server::bind(&plan.ingest, Some(Arc::new(tls)), keys, streams, events.clone())?;
+    let ingest_addresses =
+        ingest.addresses().into_iter().map(|(protocol, address)| (protocol.as_str(), address)).collect();
     let stop_ingest = CancellationToken::new();
     let ingest_task = tokio::spawn(ingest.run(stop_ingest.clone()));
 
@@ -105,25 +109,37 @@ pub async fn start(plan: &Plan, keys: KeyRing) -> Result<Running, StartError> {
         }
     });
     Ok(Running {
-        addresses: Addresses { ingest: ingest_addresses, edge: edge.0, admin: admin_address },
+        addresses: Addresses { ingest: ingest_addresses, edge: edge_addresses, admin: admin_address },
         ready,
         ingest: (stop_ingest, ingest_task),
         packagers: (stop_packagers, packagers),
-        edge: (stop_edge, edge.1),
+        edge,
         admin: (stop_admin, admin_task),
     })
 }
 
-async fn spawn_edge(
+fn spawn_edge(
     plan: &Plan,
     store: Store,
     tls: rustls::ServerConfig,
     events: EventSender,
-) -> Result<(CancellationToken, (Vec<SocketAddr>, JoinHandle<()>)), StartError> {
-    let server = aqueduct_edge::Server::bind(&plan.edge, store, Arc::new(Embedded), Some(Arc::new(tls)), events).await?;
-    let (addresses, stop) = (server.addresses(), CancellationToken::new());
-    let task = tokio::spawn(server.run(stop.clone(), plan.deadline));
-    Ok((stop, (addresses, task)))
+) -> Result<(Vec<(&'static str, SocketAddr)>, Stage), StartError> {
+    let tls = Some(Arc::new(tls));
+    let server = aqueduct_edge::Server::bind(plan.edge.clone(), store, Arc::new(Embedded), tls, events)?;
+    let bound = server.addresses();
+    let http = bound.http.map(|address| ("http", address));
+    let https = bound.https.map(|address| ("https", address));
+    let (stop, deadline) = (CancellationToken::new(), plan.deadline);
+    let task = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let cut = server.run(stop, deadline).await;
+            if cut > 0 {
+                tracing::warn!(connections = cut, "viewers that did not leave in time were cut off");
+            }
+        }
+    });
+    Ok((http.into_iter().chain(https).collect(), (stop, task)))
 }
 
 /// Gives every stream that begins a packager of its own. A packager that dies takes only its stream with it.

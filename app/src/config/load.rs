@@ -139,7 +139,8 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let set = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let settings = Settings { config: Some(file), set, ..Settings::default() };
-        let plan = load(&settings).map_err(|error| error.to_string().replace(&format!("{}/", dir.display()), ""));
+        let plan =
+            load(&settings).map_err(|error| error.to_string().replace(&format!("{}/", dir.display()), ""));
         std::fs::remove_dir_all(&dir).unwrap();
         plan
     }

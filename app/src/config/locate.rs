@@ -28,7 +28,7 @@ impl fmt::Display for Place {
 
 /// The line of `key` (dotted; numbers index arrays of tables), or of the nearest table around it.
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
-    let document = text.parse::<toml_edit::Document<&str>>().ok()?;
+    let document = toml_edit::Document::parse(text).ok()?;
     let mut item: &toml_edit::Item = document.as_item();
     let mut span = None;
     for step in key.split('.') {
@@ -53,7 +53,9 @@ pub fn key_in_text(message: &str) -> Option<String> {
     let sections = ["ingest.", "packager.", "edge.", "tls.", "admin.", "stop."];
     let word = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let mut words = message.split(word);
-    words.find(|word| sections.iter().any(|section| word.starts_with(section))).map(|word| word.trim_end_matches('.').into())
+    words
+        .find(|word| sections.iter().any(|section| word.starts_with(section)))
+        .map(|word| word.trim_end_matches('.').into())
 }
 
 fn line_at(text: &str, byte: usize) -> usize {

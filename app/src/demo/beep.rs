@@ -2,8 +2,6 @@
 
 /// Samples per second.
 pub const RATE: u32 = 48_000;
-/// Bytes of one stereo sample.
-pub const BYTES_PER_SAMPLE: usize = 4;
 /// How long a beep lasts, in milliseconds.
 const BEEP_MILLIS: u64 = 100;
 /// One period of a 1 kHz sine at 48 kHz, at a quarter of full scale.

@@ -15,7 +15,9 @@ use super::DemoError;
 /// When ffmpeg cannot be started, or ends before `stop`.
 pub async fn push_clip(target: &str, file: &Path, stop: CancellationToken) -> Result<(), DemoError> {
     let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-nostats", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i"]).arg(file);
+    command
+        .args(["-hide_banner", "-nostats", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i"])
+        .arg(file);
     command.args(["-c", "copy", "-f", "flv", "-flvflags", "no_duration_filesize", target]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let pushing = command.spawn().map_err(DemoError::Start)?.wait_with_output();
