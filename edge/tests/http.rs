@@ -1,4 +1,5 @@
 //! A real edge on loopback, and real clients: what players get, over every protocol.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 mod world;
 

@@ -1,4 +1,5 @@
 //! Clients that vanish, crawl, crowd or talk nonsense, and an edge that stops.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 mod world;
 

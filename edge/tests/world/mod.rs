@@ -1,5 +1,6 @@
 //! A running edge with one stream, and HTTP clients for it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
