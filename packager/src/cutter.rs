@@ -350,11 +350,14 @@ impl Cutter {
         let before = self.settled;
         let watermark = self.reference.end.map(|end| end.at);
         let pending = Pending { base: self.base, steps: self.steps.make_contiguous(), watermark, forced };
+        let mut ran_ahead = false;
         for lane in &mut self.lanes {
             lane.advance(&pending, &mut self.cuts);
+            let cuts = self.cuts.len();
             if let (Some(watermark), Some(open)) = (watermark, self.open) {
                 lane.run_ahead(watermark, self.msn, open.start + self.longest, &mut self.cuts);
             }
+            ran_ahead |= self.cuts.len() > cuts;
         }
         let end = self.base + self.steps.len() as u64;
         while self.settled < end {
@@ -369,7 +372,7 @@ impl Cutter {
             self.steps.pop_front();
             self.base += 1;
         }
-        if self.settled > before {
+        if self.settled > before || ran_ahead {
             self.cuts.push_back(Cut::Settled { steps: self.settled });
         }
     }

@@ -99,12 +99,11 @@ pub fn refit(tracks: &TrackSet, target: i64) -> Option<PartRule> {
     }
 }
 
-/// The rule for tracks that do not fit a published PART-TARGET: no part beyond it where whole samples allow, and
-/// shorter ones than 85 % where they must be.
+/// The rule for tracks that do not fit a published PART-TARGET: the reference fills it as far as whole samples can.
+/// Followers split what would be too long; each of a sound's parts is independent and may be short (LLHLS-3).
 pub fn squeeze(tracks: &TrackSet, target: i64) -> PartRule {
     let spacing = tracks.reference().map_or(target, spacing);
-    let follower = followers(tracks).map(self::spacing).max().unwrap_or(0);
-    PartRule { limit: (target - follower).max(spacing), spacing, target }
+    PartRule { limit: target.max(spacing), spacing, target }
 }
 
 /// EXT-X-TARGETDURATION in seconds: what the configured segment and the first one of the source need. A tenth of a
@@ -158,4 +157,126 @@ fn round_up(flicks: i64) -> i64 {
 /// The reference track is video: its sync samples end segments. Sound can be cut anywhere.
 pub fn cuts_at_sync(tracks: &TrackSet) -> bool {
     tracks.reference().is_some_and(|track| track.kind() == TrackKind::Video)
+}
+
+#[cfg(test)]
+mod tests {
+    use aqueduct_common::TrackId;
+    use aqueduct_common::codec::{AacConfig, CodecConfig, Picture, Vp9Config};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn video(spacing: Duration, fixed: bool) -> Track {
+        let spacing = MediaTime::from_duration(spacing);
+        let config = Vp9Config { record: Bytes::new(), picture: Picture::default() };
+        Track {
+            id: TrackId::VIDEO,
+            codec: CodecConfig::Vp9(config),
+            timescale: Timescale::VIDEO,
+            grid: if fixed { Grid::Fixed(spacing) } else { Grid::Variable { widest: spacing } },
+            reorder_delay: 0,
+            language: "und".into(),
+        }
+    }
+
+    fn sound(rate: u32, samples: u32) -> Track {
+        let config = AacConfig {
+            record: Bytes::new(),
+            object_type: 2,
+            output_rate: rate,
+            channels: 2,
+            frame_samples: samples,
+        };
+        let timescale = Timescale::of(rate);
+        Track {
+            id: TrackId::AUDIO,
+            codec: CodecConfig::Aac(config),
+            timescale,
+            grid: Grid::Fixed(MediaTime::new(samples.into(), timescale)),
+            reorder_delay: 0,
+            language: "und".into(),
+        }
+    }
+
+    fn set(tracks: &[Track]) -> TrackSet {
+        TrackSet { tracks: tracks.to_vec() }
+    }
+
+    const PART: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn parts_are_as_many_frames_as_come_nearest_and_fill() {
+        let chosen = |fps: u64, sound: Track| {
+            let rule = choose(&set(&[video(Duration::from_nanos(1_000_000_000 / fps), true), sound]), PART);
+            (rule.limit / rule.spacing, rule.target / MILLI)
+        };
+        assert_eq!(chosen(30, sound(48_000, 1_024)), (6, 214));
+        assert_eq!(chosen(25, sound(48_000, 1_024)), (5, 214));
+        assert_eq!(chosen(24, sound(48_000, 1_024)), (5, 214));
+        assert_eq!(chosen(60, sound(44_100, 1_024)), (12, 209));
+        // Frames of 43 ms: four or five of them would be 80 % of five.
+        assert_eq!(chosen(30, sound(48_000, 2_048)), (8, 299));
+    }
+
+    #[test]
+    fn sound_alone_has_parts_of_whole_frames() {
+        let rule = choose(&set(&[sound(48_000, 1_024)]), PART);
+        assert_eq!((rule.limit / rule.spacing, rule.target / MILLI), (9, 192));
+    }
+
+    #[test]
+    fn a_variable_grid_needs_slack() {
+        let widest = Duration::from_millis(50);
+        let rule = choose(&set(&[video(widest, false)]), PART);
+        assert_eq!(rule.target / MILLI, 334);
+        assert!((rule.limit - rule.spacing) * 100 >= rule.target * 85 - MILLI * 100);
+        let rule = choose(&set(&[video(Duration::from_millis(400), false)]), PART);
+        assert_eq!(rule.target / MILLI, 1_000, "capped");
+        let rule = choose(&set(&[video(Duration::from_secs(3), false)]), PART);
+        assert_eq!(rule.target / MILLI, 3_000, "a part holds one sample at least");
+    }
+
+    #[test]
+    fn the_target_duration_leaves_room_for_rounding() {
+        let second = Duration::from_secs(1);
+        let td = |millis: i64| target_duration(second, millis * MILLI);
+        assert_eq!([td(500), td(1_000), td(1_100), td(1_101), td(2_002), td(8_333)], [1, 1, 1, 2, 2, 9]);
+        assert_eq!(target_duration(Duration::from_millis(500), 500 * MILLI), 1);
+    }
+
+    #[test]
+    fn later_tracks_keep_the_published_target_or_are_refused() {
+        let target = 214 * MILLI;
+        let fits = |fps: u64| {
+            refit(
+                &set(&[video(Duration::from_nanos(1_000_000_000 / fps), true), sound(48_000, 1_024)]),
+                target,
+            )
+        };
+        assert_eq!(fits(25).map(|rule| rule.limit / rule.spacing), Some(5));
+        assert_eq!(fits(50).map(|rule| rule.limit / rule.spacing), Some(10));
+        assert_eq!(fits(7), None);
+        assert!(squeeze(&set(&[video(Duration::from_millis(142), true)]), target).limit >= 142 * MILLI);
+    }
+
+    proptest! {
+        /// LLHLS-2 and LLHLS-3 for every track of any usual source, and refitting its own choice is the identity.
+        #[test]
+        fn any_usual_source_has_parts_that_fill(
+            fps in 10_u64..=120,
+            rate in prop::sample::select(vec![44_100_u32, 48_000, 32_000, 24_000]),
+            samples in prop::sample::select(vec![1_024_u32, 960]),
+            part in 100_u64..=500,
+        ) {
+            let tracks = set(&[video(Duration::from_nanos(1_000_000_000 / fps), true), sound(rate, samples)]);
+            let rule = choose(&tracks, Duration::from_millis(part));
+            prop_assert!(rule.limit <= rule.target && rule.target % MILLI == 0);
+            let spread = spread(&tracks, rule.limit);
+            prop_assert!(spread.longest <= rule.target);
+            prop_assert!(spread.fills(), "{rule:?}");
+            prop_assert!(refit(&tracks, rule.target).is_some());
+        }
+    }
 }

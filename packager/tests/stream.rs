@@ -1,27 +1,462 @@
-//! What one stream publishes, from its first sample to its end.
+//! What one stream publishes, from its first sample to its end. Every update passes the rules of `support::check`.
 
 mod support;
 
-use aqueduct_common::{Event, Feed};
-use support::{Source, World, aac, playlist, tracks, video};
+use std::time::Duration;
 
-/// 30 fps with keyframes each second, and AAC: the shape that most streamers send.
+use aqueduct_common::event::{Advice, Anomaly};
+use aqueduct_common::feed::Break;
+use aqueduct_common::track::Grid;
+use aqueduct_common::{Event, Feed, MediaTime, ObjectKind, Track, TrackId, Update};
+use aqueduct_packager::checkpoint::Origin;
+use aqueduct_packager::stream::Output;
+use aqueduct_packager::{Config, Plan};
+use support::{Source, World, aac, opus, tracks, video};
+
+/// Picture and sound from ten seconds on; keyframes every `gop` frames.
+fn sources(set: &aqueduct_common::TrackSet, gop: u64) -> Vec<Source> {
+    let gop = |track: &Track| if track.id == TrackId::VIDEO { gop } else { 1 };
+    set.tracks.iter().map(|track| Source::new(track, 10.0, gop(track))).collect()
+}
+
+fn origin() -> Origin {
+    Origin { fresh: 1_763_634_000, resumed: None }
+}
+
 #[test]
-fn an_ordinary_stream() {
+fn usual_rates_keep_the_rules_and_stay_aligned() {
+    let sounds = [aac(48_000, 1_024), aac(44_100, 1_024), aac(48_000, 2_048), opus()];
+    let rates =
+        [(24_000, 1_001), (24, 1), (25, 1), (30_000, 1_001), (30, 1), (50, 1), (60_000, 1_001), (60, 1)];
+    for rate in rates {
+        for sound in &sounds {
+            let set = tracks(&[video(rate, 2), sound.clone()]);
+            let mut world = World::new();
+            world.tracks(&set);
+            let gop = (f64::from(rate.0) / f64::from(rate.1)).round() as u64;
+            world.feed(&mut sources(&set, gop), 15.0, 0.0);
+            world.assert_aligned(&set);
+            assert_eq!(
+                world.list("v0").segments.last().unwrap().msn,
+                world.list("a0").segments.last().unwrap().msn
+            );
+            // All parts fill 85 %, though sound need not: each of its parts is independent (LLHLS-3).
+            let least = world.list("a0").part_target * 85 / 100;
+            let list = world.list("a0");
+            let complete = list.segments.iter().filter(|segment| segment.micros.is_some());
+            let parts = complete
+                .filter_map(|segment| segment.parts.split_last())
+                .flat_map(|(_, all_but_last)| all_but_last);
+            for part in parts {
+                assert!(
+                    part.micros >= least,
+                    "{rate:?} {:?}: {} of {least}",
+                    sound.codec.rfc6381(),
+                    part.micros
+                );
+            }
+            world.finish();
+        }
+    }
+}
+
+#[test]
+fn targets_come_from_the_grid() {
+    let targets = |set: &aqueduct_common::TrackSet, gop| {
+        let mut world = World::new();
+        world.tracks(set);
+        world.feed(&mut sources(set, gop), 31.0, 0.0);
+        let list = world.list(if set.tracks[0].id == TrackId::VIDEO { "v0" } else { "a0" });
+        (list.part_target, list.target_duration)
+    };
+    let aac = aac(48_000, 1_024);
+    assert_eq!(targets(&tracks(&[video((30, 1), 0), aac.clone()]), 30), (214_000, 1));
+    assert_eq!(targets(&tracks(&[video((30, 1), 0), opus()]), 30), (200_000, 1));
+    assert_eq!(targets(&tracks(&[video((24, 1), 0), aac.clone()]), 48), (214_000, 2));
+    assert_eq!(targets(&tracks(&[video((30_000, 1_001), 0)]), 30), (201_000, 1));
+    // OBS without a keyframe interval: 250 frames.
+    assert_eq!(targets(&tracks(&[video((30, 1), 2), aac.clone()]), 250), (214_000, 9));
+    assert_eq!(targets(&tracks(&[aac]), 1), (192_000, 1));
+}
+
+#[test]
+fn a_part_is_published_with_its_last_frame_and_listed_with_the_sound() {
     let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
     let mut world = World::new();
     world.tracks(&set);
-    let mut sources = [Source::new(&set.tracks[0], 10.0, 30), Source::new(&set.tracks[1], 10.0, 1)];
-    world.feed(&mut sources, 31.7, 0.0);
-    println!("{}", world.text("v0/media.m3u8"));
-    println!("{}", world.text("a0/media.m3u8"));
-    println!("{}", world.text("index.m3u8"));
-    let video = playlist::read(&world.text("v0/media.m3u8"));
-    assert_eq!((video.target_duration, video.part_target), (1, 214_000));
-    assert!(video.segments.iter().all(|segment| segment.micros.is_none_or(|micros| micros == 1_000_000)));
+    let mut sources = sources(&set, 30);
+    world.feed(&mut sources, 12.0, 0.0);
+    let parts =
+        |world: &World| world.objects.values().filter(|object| object.kind == ObjectKind::Part).count();
+    let before = parts(&world);
+    let listed = world.text("/v0/media.m3u8");
+    // Frames 61 to 66 make a part: the last one publishes it, without a look at the next.
+    for frame in 0..6 {
+        let sample = sources[0].next();
+        world.push(Feed::Sample(sample));
+        assert_eq!(parts(&world) - before, usize::from(frame == 5));
+    }
+    assert_eq!(
+        world.text("/v0/media.m3u8").matches("#EXT-X-PART:").count(),
+        listed.matches("#EXT-X-PART:").count()
+    );
+    while !world.text("/v0/media.m3u8").contains("p11.m4s\",INDEPENDENT") {
+        let sample = sources[1].next();
+        assert!(sample.dts.seconds() < 12.2, "listed when the sound is as far");
+        world.push(Feed::Sample(sample));
+    }
+    assert!(world.text("/a0/media.m3u8").contains("p11.m4s"));
+}
+
+#[test]
+fn nothing_is_published_before_the_first_segment_is_complete_on_all_tracks() {
+    let set = tracks(&[video((25, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut sources = sources(&set, 50);
+    world.feed(&mut sources, 11.99, 0.0);
+    assert!(world.log.is_empty());
+    world.feed(&mut sources, 12.1, 0.0);
+    let kinds: Vec<ObjectKind> = world
+        .log
+        .iter()
+        .filter_map(|output| match output {
+            Output::Update(Update::Publish(object)) => Some(object.kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds[0], ObjectKind::Init);
+    assert_eq!(kinds.last(), Some(&ObjectKind::Multivariant));
+    assert_eq!(world.list("v0").segments[0].msn, 1);
+    assert_eq!(world.list("v0").target_duration, 2);
+}
+
+#[test]
+fn a_later_longer_gop_is_cut_before_the_target_duration_is_broken() {
+    let set = tracks(&[video((30, 1), 2), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut sources = sources(&set, 30);
+    world.feed(&mut sources, 14.0, 0.0);
+    assert!(world.text("index.m3u8").contains("INDEPENDENT-SEGMENTS"));
+    sources[0].gop = 120;
+    world.feed(&mut sources, 40.0, 0.0);
+    world.assert_aligned(&set);
+    assert_eq!(world.list("v0").target_duration, 1);
+    assert!(!world.text("index.m3u8").contains("INDEPENDENT-SEGMENTS"));
+    // A keyframe always begins a segment: the flag on the first part of others is absent, and true where it is.
+    let list = world.list("v0");
+    let firsts: Vec<bool> = list
+        .segments
+        .iter()
+        .filter_map(|segment| segment.parts.first())
+        .map(|part| part.independent)
+        .collect();
+    assert!(firsts.contains(&true) && firsts.contains(&false), "{firsts:?}");
+    for segment in &list.segments {
+        assert!(segment.parts.iter().skip(1).all(|part| !part.independent));
+    }
+    let long = |event: &&Event| matches!(event, Event::Anomaly { kind: Anomaly::LongGop, .. });
+    assert!(world.events().into_iter().filter(long).count() >= 6);
+    let advice = |event: &&Event| {
+        matches!(
+            event,
+            Event::Advice { advice: Advice::KeyframeInterval { is_millis: 4_000, set_seconds: 1 }, .. }
+        )
+    };
+    assert!(world.events().into_iter().any(|event| advice(&event)));
+}
+
+#[test]
+fn keyframes_two_seconds_apart_are_no_reason_for_advice() {
+    let set = tracks(&[video((30, 1), 0)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 60), 30.0, 0.0);
+    assert!(
+        !world.events().iter().any(|event| matches!(event, Event::Advice { .. } | Event::Anomaly { .. }))
+    );
+}
+
+#[test]
+fn a_source_without_keyframes_is_published_in_the_end() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, u64::MAX), 80.0, 0.0);
+    assert_eq!(world.list("v0").target_duration, 20);
+    world.assert_aligned(&set);
+}
+
+#[test]
+fn sound_alone_and_picture_alone() {
+    let mut world = World::new();
+    let set = tracks(&[aac(44_100, 1_024)]);
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 1), 25.0, 0.0);
     world.finish();
-    assert!(world.text("v0/media.m3u8").ends_with("#EXT-X-ENDLIST\n"));
-    let live = world.events().iter().filter(|event| matches!(event, Event::PackagerLive { .. })).count();
-    assert_eq!(live, 1);
-    let _ = Feed::Discontinuity;
+    assert!(world.list("a0").ended);
+    let text = world.text("index.m3u8");
+    assert!(
+        text.contains("CODECS=\"mp4a.40.2\"\n") && !text.contains("EXT-X-MEDIA") && !text.contains("AUDIO=")
+    );
+
+    let mut world = World::new();
+    let set = tracks(&[video((25, 1), 3)]);
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 25), 25.0, 0.0);
+    let text = world.text("index.m3u8");
+    assert!(text.contains("CODECS=\"avc1.64001f\"") && !text.contains("AUDIO"));
+    assert!(world.list("v0").reports.is_empty());
+}
+
+#[test]
+fn a_return_of_the_publisher_is_a_discontinuity_on_every_rendition() {
+    let set = tracks(&[video((30, 1), 2), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut before = sources(&set, 30);
+    world.feed(&mut before, 14.57, 0.0);
+    world.push(Feed::Discontinuity(Break::Reconnect));
+    let closed = world.list("v0");
+    assert!(closed.segments.last().unwrap().micros.unwrap() < 700_000, "closed as it is (TL-29)");
+    let mut after = sources(&set, 30);
+    after.iter_mut().for_each(|source| source.dts += 9 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut after, 25.0, 0.0);
+    world.assert_aligned(&set);
+    for dir in ["v0", "a0"] {
+        let list = world.list(dir);
+        let first = list.segments.iter().find(|segment| segment.discontinuity).unwrap();
+        assert_eq!((first.msn, first.era), (closed.segments.last().unwrap().msn + 1, 1), "{dir}");
+    }
+    world.feed(&mut after, 40.0, 0.0);
+    for dir in ["v0", "a0"] {
+        assert_eq!(world.list(dir).discontinuity_sequence, 1, "{dir}: the tag has left the list (LLHLS-13)");
+    }
+    let reason =
+        |event: &&Event| matches!(event, Event::Discontinuity { reason: Some(Break::Reconnect), .. });
+    assert_eq!(world.events().into_iter().filter(reason).count(), 1);
+}
+
+#[test]
+fn other_parameters_bring_another_init_segment_and_the_targets_stay() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 30), 14.0, 0.0);
+    let old = world.list("v0").segments[0].map.clone();
+    let mut smaller = video((50, 1), 2);
+    if let aqueduct_common::CodecConfig::H264(config) = &mut smaller.codec {
+        config.picture.width = 640;
+        config.picture.height = 360;
+    }
+    let set = tracks(&[smaller, aac(44_100, 1_024)]);
+    world.push(Feed::Tracks(set.clone().into()));
+    world.push(Feed::Discontinuity(Break::Reconnect));
+    let mut after = sources(&set, 50);
+    after.iter_mut().for_each(|source| source.dts += 10 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut after, 24.0, 0.0);
+    let list = world.list("v0");
+    assert_eq!((list.part_target, list.target_duration), (214_000, 1));
+    let first = list.segments.iter().find(|segment| segment.discontinuity).unwrap();
+    assert_ne!(first.map, old);
+    assert!(world.text("index.m3u8").contains("RESOLUTION=640x360"));
+    world.feed(&mut after, 45.0, 0.0);
+    let retired = |output: &Output| matches!(output, Output::Update(Update::Retire { path, .. }) if path.as_str().ends_with(&old));
+    assert!(world.log.iter().any(retired), "the old init segment goes with the last segment that needs it");
+    assert_eq!(world.list("v0").discontinuity_sequence, 1);
+}
+
+#[test]
+fn a_late_track_begins_where_the_others_are_and_a_lost_one_ends() {
+    let alone = tracks(&[video((30, 1), 0)]);
+    let both = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&alone);
+    let mut picture = sources(&alone, 30);
+    world.feed(&mut picture, 15.0, 0.0);
+    world.push(Feed::Tracks(both.clone().into()));
+    let mut now = sources(&both, 30);
+    now.iter_mut().for_each(|source| source.dts += 5 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut now, 20.0, 0.0);
+    let (video_list, audio_list) = (world.list("v0"), world.list("a0"));
+    let first = &audio_list.segments[0];
+    let same = video_list.segments.iter().find(|segment| segment.msn == first.msn).unwrap();
+    assert!(same.discontinuity && first.era == same.era && first.msn > 1);
+    assert!(world.text("index.m3u8").contains("TYPE=AUDIO"));
+
+    world.push(Feed::Tracks(alone.clone().into()));
+    assert!(world.list("a0").ended && !world.list("v0").ended);
+    let mut last = sources(&alone, 30);
+    last.iter_mut().for_each(|source| source.dts += 10 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut last, 25.0, 0.0);
+    assert!(!world.text("index.m3u8").contains("TYPE=AUDIO"));
+    // What comes back has a directory of its own: a list that has ended does not go on.
+    world.push(Feed::Tracks(both.clone().into()));
+    let mut again = sources(&both, 30);
+    again.iter_mut().for_each(|source| source.dts += 15 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut again, 30.0, 0.0);
+    assert!(world.text("index.m3u8").contains("/a1/media.m3u8"));
+}
+
+#[test]
+fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 30), 18.3, 0.0);
+    let before = world.list("v0");
+    let checkpoints = aqueduct_packager::Checkpoints::new(Some(scratch("restart")));
+    let name = "live/show".parse().unwrap();
+    checkpoints.keep(&name, &world.checkpoint.unwrap()).unwrap();
+
+    let soon = world.now.offset(4_000_000);
+    let origin = checkpoints.origin(&name, soon, Duration::from_secs(30));
+    let mut again = World::begin(origin);
+    // The same checks go on: a name that is used twice fails.
+    again.checks = world.checks;
+    again.checks.lists.clear();
+    again.now = soon;
+    again.tracks(&set);
+    again.feed(&mut sources(&set, 30), 14.0, 0.0);
+    let after = again.list("v0");
+    assert!(after.media_sequence >= before.segments.last().unwrap().msn + 2);
+    assert_eq!((after.discontinuity_sequence, after.segments[0].era), (0, 1));
+    assert!(after.segments[0].discontinuity);
+    assert_eq!((after.part_target, after.target_duration), (before.part_target, before.target_duration));
+    assert!(again.objects.keys().all(|path| path == "index.m3u8" || path.starts_with("t60spc/")));
+
+    let late = checkpoints.origin(&name, soon.offset(60_000_000), Duration::from_secs(30));
+    assert!(late.resumed.is_none() && late.fresh > origin.fresh);
+    again.finish();
+    assert_eq!(again.checkpoint, None);
+    checkpoints.forget(&name).unwrap();
+    assert!(checkpoints.origin(&name, soon, Duration::from_secs(30)).resumed.is_none());
+}
+
+fn scratch(name: &str) -> std::path::PathBuf {
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    dir
+}
+
+#[test]
+fn a_stream_shorter_than_a_segment_is_published_whole() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 300), 10.7, 0.0);
+    world.finish();
+    let list = world.list("v0");
+    assert!(list.ended && list.segments.len() == 1 && list.hint.is_none() && list.reports.is_empty());
+    assert!(
+        matches!(world.log.iter().rev().nth(2), Some(Output::Update(Update::End { .. }))),
+        "{:?}",
+        world.log
+    );
+}
+
+#[test]
+fn a_break_before_the_first_segment_is_complete_leaves_no_trace() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 60), 10.4, 0.0);
+    world.push(Feed::Discontinuity(Break::Overflow));
+    let mut after = sources(&set, 60);
+    after.iter_mut().for_each(|source| source.dts += 5 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut after, 20.0, 0.0);
+    let list = world.list("v0");
+    assert_eq!((list.media_sequence, list.target_duration, list.segments[0].era), (1, 2, 0));
+}
+
+#[test]
+fn a_long_window_offers_delta_updates() {
+    let plan = Plan::try_from(Config { window: Duration::from_secs(30), ..Config::default() }).unwrap();
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::with(plan, origin());
+    world.tracks(&set);
+    let mut before = sources(&set, 30);
+    world.feed(&mut before, 30.3, 0.0);
+    world.push(Feed::Discontinuity(Break::TimestampJump));
+    let mut after = sources(&set, 30);
+    after.iter_mut().for_each(|source| source.dts += 21 * i64::from(source.track.timescale.hz()));
+    world.feed(&mut after, 75.0, 0.0);
+    let playlists = |output: &&Output| {
+        matches!(output, Output::Update(Update::Publish(object))
+            if object.playlist.as_ref().is_some_and(|playlist| playlist.delta.is_some()))
+    };
+    assert!(world.log.iter().filter(playlists).count() > 500);
+    assert_eq!(world.list("v0").control["CAN-SKIP-UNTIL"], "6");
+}
+
+#[test]
+fn a_variable_grid_has_parts_wide_enough_for_its_slack() {
+    let mut picture = video((30, 1), 0);
+    picture.grid = Grid::Variable { widest: MediaTime::new(5_000, picture.timescale) };
+    let set = tracks(&[picture, aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut sources = sources(&set, 40);
+    let mut random = 1_u32;
+    while sources[0].seconds() < 30.0 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let duration = 2_000 + (random >> 16) % 3_001;
+        let until = sources[0].seconds();
+        world.feed(&mut sources[1..], until, 0.0);
+        let sample = sources[0].next_lasting(duration);
+        world.push(Feed::Sample(sample));
+    }
+    assert!(world.list("v0").part_target < 600_000);
+    world.assert_aligned(&set);
+}
+
+#[test]
+fn sound_far_ahead_is_not_held_for_ever_and_far_behind_does_not_hold_the_picture() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut sources = sources(&set, 30);
+    world.feed(&mut sources, 14.0, 0.0);
+    world.checks.lenient_dates = true;
+    // The sound runs on alone for a second and a half, then the picture comes.
+    let newest = |world: &World, dir: &str| {
+        let list = world.list(dir);
+        let last = list.segments.last().unwrap();
+        (last.msn, last.parts.len())
+    };
+    let before = newest(&world, "a0");
+    world.feed(&mut sources[1..], 15.5, 0.0);
+    assert!(newest(&world, "a0") > before, "who only listens hears on");
+    assert_eq!(newest(&world, "v0"), newest(&world, "v0"));
+    world.feed(&mut sources, 18.0, 0.0);
+    // The picture runs on alone.
+    let before = newest(&world, "v0");
+    world.feed(&mut sources[..1], 20.5, 0.0);
+    assert!(newest(&world, "v0") > before);
+    assert!(newest(&world, "v0") > newest(&world, "a0"));
+    world.feed(&mut sources, 26.0, 0.0);
+    assert_eq!(newest(&world, "v0").0, newest(&world, "a0").0);
+}
+
+#[test]
+fn sound_that_begins_late_leaves_gaps_where_it_was_missing() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.checks.lenient_dates = true;
+    world.tracks(&set);
+    let mut before = sources(&set, 30);
+    world.feed(&mut before, 16.0, 0.0);
+    world.push(Feed::Discontinuity(Break::Reconnect));
+    let mut after = sources(&set, 30);
+    after.iter_mut().for_each(|source| source.dts += 8 * i64::from(source.track.timescale.hz()));
+    after[1].dts += 2 * 48_000 + 24_000;
+    world.feed(&mut after, 23.0, 0.0);
+    let list = world.list("a0");
+    let gaps: Vec<u64> =
+        list.segments.iter().filter(|segment| segment.gap).map(|segment| segment.msn).collect();
+    assert_eq!(gaps.len(), 2, "{list:?}");
+    assert!(world.text("/a0/media.m3u8").contains("#EXT-X-GAP\n#EXTINF:1.000000,\ns"));
+    world.feed(&mut after, 24.0, 0.0);
+    assert_eq!(world.list("a0").segments.last().unwrap().msn, world.list("v0").segments.last().unwrap().msn);
 }

@@ -127,3 +127,99 @@ fn write_mdat(mut out: Vec<u8>, samples: &[Sample]) -> Result<Vec<Bytes>, BoxErr
     }
     Ok(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use aqueduct_common::{MediaTime, Timescale, TrackId};
+
+    use super::*;
+
+    fn sample(dts: i64, cts: i64, size: usize, sync: bool) -> Sample {
+        let scale = Timescale::VIDEO;
+        Sample {
+            track: TrackId::VIDEO,
+            dts: MediaTime::new(dts, scale),
+            pts: MediaTime::new(dts + cts, scale),
+            duration: 3_000,
+            sync,
+            disposable: false,
+            payload: Bytes::from(vec![0xAB; size]),
+            received: WallTime::default(),
+        }
+    }
+
+    /// The three samples of the worked example under CMAF-13.
+    fn example() -> Vec<Sample> {
+        vec![
+            sample(894_000, 6_000, 9_000, true),
+            sample(897_000, 12_000, 800, false),
+            sample(900_000, 3_000, 500, false),
+        ]
+    }
+
+    fn header(first: bool) -> Header {
+        Header {
+            sequence: 42,
+            first,
+            captured: WallTime { micros: 1_763_634_000_250_000 },
+            media_time: 900_000,
+        }
+    }
+
+    #[test]
+    fn the_moof_of_the_worked_example() {
+        let mut out = Vec::new();
+        write_moof(&mut out, TrackKind::Video, 42, &example()).unwrap();
+        let expected = "000000886d6f6f66 000000106d66686400000000 0000002a 0000007074726166 \
+             00000010746668640002000000000001 00000014746664740100000000000000000da430 \
+             000000447472756e01000f010000000300000090 \
+             00000bb8000023280200000000001770 00000bb8000003200101000000002ee0 00000bb8000001f40101000000000bb8";
+        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected.replace(' ', ""));
+    }
+
+    #[test]
+    fn prft_says_when_the_first_instant_was_captured() {
+        let body = write(TrackKind::Video, &header(false), &example()).unwrap().concat();
+        let expected = "00000020 70726674 01000018 00000001 ecc969d040000000 00000000000dbba0";
+        let hex: String = body[..32].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected.replace(' ', ""));
+    }
+
+    #[test]
+    fn only_the_first_chunk_of_a_segment_has_a_styp() {
+        let first = write(TrackKind::Video, &header(true), &example()).unwrap().concat();
+        assert_eq!(&first[..24], b"\0\0\0\x18stypmsdh\0\0\0\0msdhcmfs");
+        let later = write(TrackKind::Video, &header(false), &example()).unwrap().concat();
+        assert_eq!(first[24..], later);
+    }
+
+    #[test]
+    fn sound_has_no_flags_and_no_offsets_per_sample() {
+        let samples = [sample(480_000, 0, 300, true), sample(483_000, 0, 310, true)];
+        let mut out = Vec::new();
+        write_moof(&mut out, TrackKind::Audio, 1, &samples).unwrap();
+        let trun = out.windows(4).position(|four| four == b"trun").unwrap();
+        assert_eq!(out[trun + 4..trun + 8], [1, 0, 3, 1], "CMAF-10");
+        let tfhd = out.windows(4).position(|four| four == b"tfhd").unwrap();
+        assert_eq!(out[tfhd + 4..tfhd + 16], [0, 2, 0, 0x20, 0, 0, 0, 1, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_disposable_frame_says_that_nothing_depends_on_it() {
+        let disposable = Sample { disposable: true, ..sample(0, 0, 1, false) };
+        assert_eq!(entry(TrackKind::Video, &disposable).flags, Some(0x0181_0000));
+    }
+
+    #[test]
+    fn large_payloads_are_passed_on_and_small_ones_copied() {
+        let samples = example();
+        let body = write(TrackKind::Video, &header(false), &samples).unwrap();
+        let pointers: Vec<bool> =
+            body.iter().map(|bytes| bytes.as_ptr() == samples[0].payload.as_ptr()).collect();
+        assert_eq!(pointers, [false, true, false], "boxes, the key frame as it came, the two small frames");
+        let mdat = body.concat().windows(4).position(|four| four == b"mdat").unwrap();
+        let length = u32::from_be_bytes(body.concat()[mdat - 4..mdat].try_into().unwrap());
+        assert_eq!(length, 8 + 9_000 + 800 + 500);
+    }
+}

@@ -95,3 +95,108 @@ fn language(tag: &str) -> &str {
     let packs = tag.len() == 3 && tag.bytes().all(|byte| byte.is_ascii_lowercase());
     if packs { tag } else { "und" }
 }
+
+#[cfg(test)]
+mod tests {
+    use aqueduct_common::codec::{AacConfig, AvcConfig, Colour, OpusConfig, Picture};
+    use aqueduct_common::track::Grid;
+    use aqueduct_common::{CodecConfig, MediaTime, Timescale, TrackId};
+    use mp4_atom::{Codec, Decode as _, Moov};
+
+    use super::*;
+
+    fn track(codec: CodecConfig, scale: u32) -> Track {
+        let timescale = Timescale::of(scale);
+        let grid = Grid::Fixed(MediaTime::new(1_000, timescale));
+        Track { id: TrackId::VIDEO, codec, timescale, grid, reorder_delay: 0, language: "und".into() }
+    }
+
+    fn avc() -> Track {
+        let record = Bytes::from_static(&[
+            1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 5, 0x67, 0x64, 0, 0x28, 0xac, 1, 0, 4, 0x68, 0xee, 0x3c, 0x80,
+            0xfd, 0xf8, 0xf8, 0,
+        ]);
+        let colour = Some(Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false });
+        let picture = Picture { width: 1_440, height: 1_080, sar: (4, 3), colour, ..Picture::default() };
+        let config = AvcConfig { record, length_size: 4, sps: Vec::new(), pps: Vec::new(), picture };
+        track(CodecConfig::H264(config), 90_000)
+    }
+
+    /// FourCCs of the boxes in the order they begin.
+    fn order(bytes: &[u8], kinds: &[&str]) -> Vec<String> {
+        let is = |four: &&[u8]| std::str::from_utf8(four).is_ok_and(|four| kinds.contains(&four));
+        bytes.windows(4).filter(is).map(|four| String::from_utf8_lossy(four).into_owned()).collect()
+    }
+
+    #[test]
+    fn boxes_stand_in_the_order_of_cmaf_1() {
+        let bytes = write(&avc()).unwrap();
+        let expected = [
+            "ftyp", "moov", "mvhd", "trak", "tkhd", "mdia", "mdhd", "hdlr", "minf", "vmhd", "dinf", "dref",
+            "url ", "stbl", "stsd", "avc1", "avcC", "colr", "pasp", "stts", "stsc", "stsz", "stco", "mvex",
+            "trex",
+        ];
+        assert_eq!(order(&bytes, &expected), expected);
+        assert_eq!(&bytes[..28], b"\0\0\0\x1cftypiso6\0\0\0\0iso6cmfcmp41");
+        assert!(!order(&bytes, &["edts", "mehd"]).iter().any(|_| true));
+    }
+
+    #[test]
+    fn the_record_goes_in_byte_for_byte_and_reads_back() {
+        let track = avc();
+        let bytes = write(&track).unwrap();
+        let record = track.codec.record();
+        assert!(bytes.windows(record.len()).any(|window| window == record));
+        let moov = Moov::decode(&mut &bytes[28..]).unwrap();
+        let trak = &moov.trak[0];
+        assert_eq!((trak.tkhd.width.integer(), trak.tkhd.height.integer()), (1_920, 1_080), "displayed size");
+        assert_eq!(trak.mdia.mdhd.timescale, 90_000);
+        let Codec::Avc1(entry) = &trak.mdia.minf.stbl.stsd.codecs[0] else { panic!("no avc1") };
+        assert_eq!((entry.visual.width, entry.visual.height), (1_440, 1_080));
+        assert_eq!(entry.pasp.as_ref().map(|pasp| (pasp.h_spacing, pasp.v_spacing)), Some((4, 3)));
+        assert!(entry.avcc.ext.is_some(), "the high-profile extension is kept");
+    }
+
+    #[test]
+    fn aac_is_described_by_its_specific_config() {
+        let record = Bytes::from_static(&[0x11, 0x90]);
+        let config =
+            AacConfig { record, object_type: 2, output_rate: 48_000, channels: 2, frame_samples: 1_024 };
+        let bytes = write(&track(CodecConfig::Aac(config), 48_000)).unwrap();
+        let moov = Moov::decode(&mut &bytes[28..]).unwrap();
+        let Codec::Mp4a(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("no mp4a") };
+        let decoder = &entry.esds.es_desc.dec_config;
+        assert_eq!((decoder.object_type_indication, decoder.stream_type), (0x40, 5));
+        assert_eq!(
+            decoder.dec_specific.as_ref().map(|specific| specific.raw.clone()),
+            Some(vec![0x11, 0x90])
+        );
+        assert_eq!((entry.audio.channel_count, entry.audio.sample_rate.integer()), (2, 48_000));
+    }
+
+    #[test]
+    fn opus_and_rates_beyond_16_bits() {
+        let record = Bytes::from_static(&[0, 2, 0x01, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]);
+        let bytes =
+            write(&track(CodecConfig::Opus(OpusConfig { record, channels: 2, pre_skip: 312 }), 48_000))
+                .unwrap();
+        let moov = Moov::decode(&mut &bytes[28..]).unwrap();
+        let Codec::Opus(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("no Opus") };
+        assert_eq!((entry.dops.pre_skip, entry.dops.input_sample_rate), (312, 48_000));
+
+        let record = Bytes::from_static(&[0x10, 0x10]);
+        let config =
+            AacConfig { record, object_type: 2, output_rate: 96_000, channels: 2, frame_samples: 1_024 };
+        assert!(write(&track(CodecConfig::Aac(config), 96_000)).is_ok());
+    }
+
+    #[test]
+    fn another_config_is_another_init_segment() {
+        let mut other = avc();
+        assert_eq!(write(&avc()).unwrap(), write(&other).unwrap());
+        if let CodecConfig::H264(config) = &mut other.codec {
+            config.picture.width = 1_280;
+        }
+        assert_ne!(write(&avc()).unwrap(), write(&other).unwrap());
+    }
+}

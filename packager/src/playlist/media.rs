@@ -162,3 +162,190 @@ fn push_digits(text: &mut String, value: u64, places: usize) {
     }
     text.extend(digits[..places].iter().map(|digit| char::from(*digit)));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use aqueduct_common::WallTime;
+
+    use super::*;
+    use crate::playlist::snapshot::{Control, PartLine, Report};
+
+    /// Section D's example: two-second segments of four parts, from 10:20:00 on.
+    fn segments() -> VecDeque<Segment> {
+        let parts = |first: u64, count: u64| -> Vec<PartLine> {
+            let part = |index| PartLine { number: first + index, micros: 500_000, independent: index == 0 };
+            (0..count).map(part).collect()
+        };
+        let segment = |msn: u64, parts, state| Segment {
+            msn,
+            era: 0,
+            discontinuity: false,
+            map: "init-9f2c.mp4".into(),
+            date: WallTime { micros: 1_763_634_000_000_000 + (msn as i64 - 266) * 2_000_000 },
+            parts,
+            micros: if state == State::Open { 0 } else { 2_000_000 },
+            state,
+        };
+        [
+            segment(266, Vec::new(), State::Complete),
+            segment(267, parts(1_068, 4), State::Complete),
+            segment(268, parts(1_072, 4), State::Complete),
+            segment(269, parts(1_076, 4), State::Complete),
+            segment(270, parts(1_080, 1), State::Open),
+        ]
+        .into()
+    }
+
+    fn report() -> Vec<Report> {
+        vec![Report { uri: "../a0/media.m3u8".into(), msn: 270, part: 0 }]
+    }
+
+    fn control(window: u64) -> Control {
+        Control::new(2, 500, window)
+    }
+
+    #[test]
+    fn a_live_list_reads_as_section_d_shows_it() {
+        let (control, segments, reports) = (control(8), segments(), report());
+        let snapshot = Snapshot {
+            control: &control,
+            segments: &segments,
+            parts_from: 267,
+            reports: &reports,
+            next_part: 1_081,
+            ended: false,
+        };
+        let expected = "\
+#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.500,HOLD-BACK=6
+#EXT-X-PART-INF:PART-TARGET=0.500
+#EXT-X-MEDIA-SEQUENCE:266
+#EXT-X-DISCONTINUITY-SEQUENCE:0
+#EXT-X-MAP:URI=\"init-9f2c.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:00.000Z
+#EXTINF:2.000000,
+s266.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:02.000Z
+#EXT-X-PART:DURATION=0.500000,URI=\"p1068.m4s\",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500000,URI=\"p1069.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1070.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1071.m4s\"
+#EXTINF:2.000000,
+s267.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:04.000Z
+#EXT-X-PART:DURATION=0.500000,URI=\"p1072.m4s\",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500000,URI=\"p1073.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1074.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1075.m4s\"
+#EXTINF:2.000000,
+s268.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:06.000Z
+#EXT-X-PART:DURATION=0.500000,URI=\"p1076.m4s\",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500000,URI=\"p1077.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1078.m4s\"
+#EXT-X-PART:DURATION=0.500000,URI=\"p1079.m4s\"
+#EXTINF:2.000000,
+s269.m4s
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:08.000Z
+#EXT-X-PART:DURATION=0.500000,URI=\"p1080.m4s\",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p1081.m4s\"
+#EXT-X-RENDITION-REPORT:URI=\"../a0/media.m3u8\",LAST-MSN=270,LAST-PART=0
+";
+        assert_eq!(render(&snapshot), expected);
+        assert_eq!(render_delta(&snapshot), None, "a short window offers no delta updates (LLHLS-12)");
+    }
+
+    #[test]
+    fn discontinuity_map_and_gap_stand_before_the_first_part() {
+        let (control, mut segments) = (control(8), segments());
+        for segment in segments.iter_mut().skip(2) {
+            segment.era = 1;
+            segment.map = "init-77aa.mp4".into();
+        }
+        segments[2].discontinuity = true;
+        segments[3].state = State::Gap;
+        segments[3].parts.clear();
+        let snapshot = Snapshot {
+            control: &control,
+            segments: &segments,
+            parts_from: 267,
+            reports: &[],
+            next_part: 1_081,
+            ended: false,
+        };
+        let text = render(&snapshot);
+        let expected = "s267.m4s
+#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI=\"init-77aa.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:04.000Z
+#EXT-X-PART:DURATION=0.500000,URI=\"p1072.m4s\",INDEPENDENT=YES
+";
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("06.000Z\n#EXT-X-GAP\n#EXTINF:2.000000,\ns269.m4s\n"), "{text}");
+        let later = segments.iter().skip(2).cloned().collect();
+        let snapshot = Snapshot { segments: &later, ..snapshot };
+        let text = render(&snapshot);
+        // The tag is still listed, so it is not yet counted (LLHLS-13).
+        assert!(
+            text.contains(
+                "#EXT-X-MEDIA-SEQUENCE:268\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-DISCONTINUITY\n"
+            )
+        );
+    }
+
+    #[test]
+    fn an_ended_list_has_segments_alone() {
+        let (control, mut segments, reports) = (control(60), segments(), report());
+        segments.pop_back();
+        let snapshot = Snapshot {
+            control: &control,
+            segments: &segments,
+            parts_from: 267,
+            reports: &reports,
+            next_part: 1_081,
+            ended: true,
+        };
+        let text = render(&snapshot);
+        assert!(text.ends_with("#EXTINF:2.000000,\ns269.m4s\n#EXT-X-ENDLIST\n"), "{text}");
+        assert!(!text.contains("PRELOAD-HINT") && !text.contains("#EXT-X-PART:") && !text.contains("REPORT"));
+        assert_eq!(render_delta(&snapshot), None);
+    }
+
+    #[test]
+    fn a_delta_update_skips_what_is_farther_than_it_may() {
+        let (mut segments, reports) = (segments(), report());
+        let oldest = segments[0].clone();
+        for msn in (250..266).rev() {
+            segments.push_front(Segment { msn, ..oldest.clone() });
+        }
+        let control = control(40);
+        assert_eq!(control.skip_until, Some(12));
+        let snapshot = Snapshot {
+            control: &control,
+            segments: &segments,
+            parts_from: 267,
+            reports: &reports,
+            next_part: 1_081,
+            ended: false,
+        };
+        let delta = render_delta(&snapshot).unwrap();
+        // 20 complete segments of 2 s, 12 s of which stay.
+        let expected = "#EXT-X-MEDIA-SEQUENCE:250
+#EXT-X-DISCONTINUITY-SEQUENCE:0
+#EXT-X-SKIP:SKIPPED-SEGMENTS=14
+#EXT-X-MAP:URI=\"init-9f2c.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:00.000Z
+#EXTINF:2.000000,
+s264.m4s
+";
+        assert!(delta.contains(expected), "{delta}");
+        assert!(delta.contains("CAN-SKIP-UNTIL=12\n"));
+        let full = render(&snapshot);
+        let tail = |text: &str| text[text.find("s264.m4s").unwrap()..].to_owned();
+        assert_eq!(tail(&delta), tail(&full));
+    }
+}

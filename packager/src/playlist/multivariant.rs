@@ -144,3 +144,66 @@ fn group(sound: &Sound) -> AlternativeMedia {
         ..AlternativeMedia::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video() -> Video {
+        Video {
+            uri: "t60spc/v0/media.m3u8".into(),
+            codec: "avc1.640028".into(),
+            rate: Rate { peak: 3_450_000, average: 3_000_000 },
+            size: (1_920, 1_080),
+            millifps: Some(29_970),
+            range: VideoRange::Sdr,
+        }
+    }
+
+    fn sound() -> Sound {
+        Sound {
+            uri: "t60spc/a0/media.m3u8".into(),
+            codec: "mp4a.40.2".into(),
+            rate: Rate { peak: 150_000, average: 130_000 },
+            channels: 2,
+            language: "und".into(),
+        }
+    }
+
+    #[test]
+    fn picture_with_sound() {
+        let ladder = Ladder { videos: vec![video()], sound: Some(sound()), independent: true };
+        let expected = "\
+#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-MEDIA:TYPE=AUDIO,URI=\"t60spc/a0/media.m3u8\",GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\"
+#EXT-X-STREAM-INF:BANDWIDTH=3600000,AVERAGE-BANDWIDTH=3130000,CODECS=\"avc1.640028,mp4a.40.2\",RESOLUTION=1920x1080,FRAME-RATE=29.97,VIDEO-RANGE=SDR,AUDIO=\"audio\"
+t60spc/v0/media.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=150000,AVERAGE-BANDWIDTH=130000,CODECS=\"mp4a.40.2\",AUDIO=\"audio\"
+t60spc/a0/media.m3u8
+";
+        assert_eq!(render(&ladder), expected);
+    }
+
+    #[test]
+    fn picture_alone_and_sound_alone() {
+        let text = render(&Ladder { videos: vec![video()], sound: None, independent: false });
+        assert!(
+            !text.contains("AUDIO") && !text.contains("INDEPENDENT") && text.contains("\"avc1.640028\""),
+            "{text}"
+        );
+        let text = render(&Ladder { videos: Vec::new(), sound: Some(sound()), independent: true });
+        assert!(!text.contains("EXT-X-MEDIA") && !text.contains("AUDIO="), "{text}");
+        assert!(text.ends_with("CODECS=\"mp4a.40.2\"\nt60spc/a0/media.m3u8\n"), "{text}");
+    }
+
+    #[test]
+    fn a_known_language_is_named_and_hdr_says_so() {
+        let sound = Sound { language: "de".into(), channels: 6, ..sound() };
+        let video = Video { range: VideoRange::Pq, ..video() };
+        let text = render(&Ladder { videos: vec![video], sound: Some(sound), independent: true });
+        assert!(text.contains("LANGUAGE=\"de\"") && text.contains("CHANNELS=\"6\""), "{text}");
+        assert!(text.contains("VIDEO-RANGE=PQ"), "{text}");
+    }
+}

@@ -1,10 +1,16 @@
 //! Tracks and samples to feed, and what was published read back.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own share")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code; each file uses its own share"
+)]
 
 pub mod check;
 pub mod playlist;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aqueduct_common::codec::{AacConfig, AvcConfig, OpusConfig, Picture};
 use aqueduct_common::track::Grid;
@@ -246,6 +252,30 @@ impl World {
         let found = self.objects.iter().find(|(path, _)| path.ends_with(suffix));
         let (_, object) = found.unwrap_or_else(|| panic!("no {suffix} among {:?}", self.objects.keys()));
         String::from_utf8(object.body.concat()).unwrap()
+    }
+
+    /// Where each segment of a rendition begins on the presentation timeline, in seconds.
+    pub fn starts(&self, dir: &str, track: &Track) -> BTreeMap<u64, f64> {
+        let of_dir = self.checks.starts.iter().filter(|((path, _), _)| path.ends_with(&format!("/{dir}/")));
+        let seconds =
+            |tfdt: u64| MediaTime::new(tfdt as i64 + track.reorder_delay, track.timescale).seconds();
+        of_dir.map(|((_, msn), tfdt)| (*msn, seconds(*tfdt))).collect()
+    }
+
+    /// Sound begins within half a sample of the picture in every segment (TL-38).
+    pub fn assert_aligned(&self, set: &TrackSet) {
+        let (pictures, sounds) = (self.starts("v0", &set.tracks[0]), self.starts("a0", &set.tracks[1]));
+        assert!(pictures.len() > 1 && sounds.len() > 1);
+        let half = set.tracks[1].grid.spacing().seconds() / 2.0 + 1e-6;
+        for (msn, sound) in sounds {
+            let picture = pictures[&msn];
+            assert!((sound - picture).abs() <= half, "segment {msn}: picture {picture}, sound {sound}");
+        }
+    }
+
+    /// Newest list of a rendition.
+    pub fn list(&self, dir: &str) -> playlist::Playlist {
+        playlist::read(&self.text(&format!("/{dir}/media.m3u8")))
     }
 
     pub fn events(&self) -> Vec<&aqueduct_common::Event> {
