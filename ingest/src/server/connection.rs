@@ -304,7 +304,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stop.is_cancelled() {
             return Err(Over(PublishEnd::Drained));
         }
-        self.end_lease(PublishEnd::TakenOver);
+        // The registry knows which of the two it is.
+        self.end_lease(PublishEnd::Lost);
         let text = "Another publisher with a valid key has taken this stream over.";
         self.session.refuse(now, RefusalCode::BadName, text);
         Ok(())
