@@ -43,7 +43,7 @@ impl Bucketed {
 impl Collector for Bucketed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let bounds = self.bounds_seconds.iter().copied().chain([f64::MAX]);
+        let bounds = self.bounds_seconds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(state.counts.iter().copied()).collect();
         let total = state.counts.iter().sum();
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Histogram)?;

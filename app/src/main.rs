@@ -37,11 +37,13 @@ pub enum Failure {
 
 impl Failure {
     /// Something could not be done.
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub fn failed(error: impl ToString) -> Self {
         Self::Failed(error.to_string())
     }
 
     /// Bad usage or configuration.
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub fn usage(error: impl ToString) -> Self {
         Self::Usage(error.to_string())
     }

@@ -48,13 +48,16 @@ pub enum StartError {
     },
 }
 
+/// Open ports with the URL schemes that reach them.
+pub type Ports = Vec<(&'static str, SocketAddr)>;
+
 /// Where the running server listens.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// Publishers' ports with their URL schemes.
-    pub ingest: Vec<(&'static str, SocketAddr)>,
+    pub ingest: Ports,
     /// Viewers' ports with their URL schemes.
-    pub edge: Vec<(&'static str, SocketAddr)>,
+    pub edge: Ports,
     /// The operator's port.
     pub admin: SocketAddr,
 }
@@ -123,7 +126,7 @@ fn spawn_edge(
     store: Store,
     tls: rustls::ServerConfig,
     events: EventSender,
-) -> Result<(Vec<(&'static str, SocketAddr)>, Stage), StartError> {
+) -> Result<(Ports, Stage), StartError> {
     let tls = Some(Arc::new(tls));
     let server = aqueduct_edge::Server::bind(plan.edge.clone(), store, Arc::new(Embedded), tls, events)?;
     let bound = server.addresses();

@@ -52,7 +52,7 @@ pub fn load(settings: &Settings) -> Result<Plan, ConfigError> {
     for (key, value) in &settings.set {
         figment = figment.merge((key.as_str(), parse_value(value)));
     }
-    let config = figment.extract::<Config>().map_err(|error| source.explain(error))?;
+    let config = figment.extract::<Config>().map_err(|error| source.explain(&error))?;
     plan(config).map_err(|message| {
         let key = key_in_text(&message);
         ConfigError::Value { place: source.place(key.as_deref()), message }
@@ -107,11 +107,13 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn explain(&self, error: figment::Error) -> ConfigError {
+    fn explain(&self, error: &figment::Error) -> ConfigError {
         let mut path = error.path.clone();
         let message = match &error.kind {
             figment::error::Kind::UnknownField(name, expected) => {
-                path.push(name.clone());
+                if path.last() != Some(name) {
+                    path.push(name.clone());
+                }
                 let known: Vec<&str> = expected.to_vec();
                 format!("unknown key; known here: {}", known.join(", "))
             }
@@ -168,7 +170,7 @@ mod tests {
             ("[admin]\n\nlisten = 7\n", "aqueduct.toml:3: admin.listen: "),
             ("[packager]\nparts = \"1s\"\n", "aqueduct.toml:2: packager.parts: unknown key; known here: "),
             ("a = [\n", "aqueduct.toml:1: not TOML: "),
-            ("[tls]\ncert = \"x\"\n", "tls.key: tls.key is missing"),
+            ("[tls]\ncert = \"x\"\n", "aqueduct.toml:1: tls.key: tls.key is missing"),
             ("[packager]\n# parts\npart = \"5s\"\n", "aqueduct.toml:3: packager.part: "),
         ] {
             let error = loaded(text, &[]).unwrap_err();

@@ -46,7 +46,7 @@ mod tests {
     fn samples(unix_millis: u64, count: u32) -> Vec<i16> {
         let mut out = Vec::new();
         render(&mut out, sample_at(unix_millis), count);
-        out.chunks_exact(BYTES_PER_SAMPLE).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect()
+        out.chunks_exact(4).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect()
     }
 
     #[test]
