@@ -1,6 +1,7 @@
 //! The publishing ports as encoders meet them: real sockets, the real server and registry behind them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "real sockets run on real time")]
 
 mod publisher;
 mod world;
