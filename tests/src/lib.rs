@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::task::Poll;
+
 pub mod bmff;
 pub mod check;
 pub mod fetch;
@@ -20,6 +22,22 @@ pub mod world;
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What most of the harness returns.
 pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Runs futures at once and gives their outputs in order.
+pub async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs: Vec<_> = running.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in running.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(value) = future.as_mut().poll(context) {
+                *output = Some(value);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}
 
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "the harness stands outside: its time is the real one")]

@@ -80,22 +80,43 @@ fn moov_boxes(faults: &mut Vec<MediaFault>, moov: &[u8]) {
     order(faults, "mvex", &walk(&[b"mvex"]), &[b"trex"]);
 }
 
+/// Where a field stands: headers of version 1 have times of eight bytes.
+struct Field {
+    path: &'static [&'static [u8; 4]],
+    name: &'static str,
+    at: [usize; 2],
+    value: u32,
+}
+
+const FIELDS: &[Field] = &[
+    Field { path: &[b"mvhd"], name: "mvhd timescale", at: [12, 20], value: 1_000 },
+    Field { path: &[b"mvhd"], name: "mvhd duration", at: [16, 28], value: 0 },
+    Field { path: &[b"mvhd"], name: "mvhd next_track_ID", at: [96, 108], value: 2 },
+    Field { path: &[b"trak", b"tkhd"], name: "tkhd track_ID", at: [12, 20], value: 1 },
+    Field { path: &[b"trak", b"tkhd"], name: "tkhd duration", at: [20, 32], value: 0 },
+    Field { path: &[b"trak", b"mdia", b"mdhd"], name: "mdhd duration", at: [16, 28], value: 0 },
+    Field { path: &[b"mvex", b"trex"], name: "trex track_ID", at: [4, 4], value: 1 },
+    Field { path: &[b"mvex", b"trex"], name: "trex default_sample_description_index", at: [8, 8], value: 1 },
+];
+
 fn moov_fields(faults: &mut Vec<MediaFault>, moov: &[u8]) {
-    let mut want = |path: &[&[u8; 4]], at: usize, value: u32, what: &str| {
-        let found = bmff::find(moov, path).and_then(|body| be32(body, at));
-        if found.is_some() && found != Some(value) {
-            faults.push((rule::INIT_FIELDS, format!("{what} is {found:?}, not {value}")));
+    for Field { path, name, at, value } in FIELDS {
+        let found = bmff::find(moov, path).and_then(|body| be32(body, at[version(body)]));
+        if found.is_some() && found != Some(*value) {
+            faults.push((rule::INIT_FIELDS, format!("{name} is {found:?}, not {value}")));
         }
-    };
-    want(&[b"mvhd"], 12, 1_000, "mvhd timescale");
-    want(&[b"mvhd"], 16, 0, "mvhd duration");
-    want(&[b"mvhd"], 96, 2, "mvhd next_track_ID");
-    want(&[b"trak", b"tkhd"], 0, 7, "tkhd flags");
-    want(&[b"trak", b"tkhd"], 12, 1, "tkhd track_ID");
-    want(&[b"trak", b"tkhd"], 20, 0, "tkhd duration");
-    want(&[b"trak", b"mdia", b"mdhd"], 16, 0, "mdhd duration");
-    want(&[b"mvex", b"trex"], 4, 1, "trex track_ID");
-    want(&[b"mvex", b"trex"], 8, 1, "trex default_sample_description_index");
+    }
+    // Enabled, in movie, in preview.
+    let flags =
+        bmff::find(moov, &[b"trak", b"tkhd"]).and_then(|body| be32(body, 0)).map(|word| word & 0xff_ffff);
+    if flags.is_some_and(|flags| flags != 7) {
+        faults.push((rule::INIT_FIELDS, format!("tkhd flags are {flags:?}, not 7")));
+    }
+}
+
+/// 0 or 1, as an index.
+fn version(full_box: &[u8]) -> usize {
+    usize::from(full_box.first() == Some(&1))
 }
 
 fn mp4_atom_refuses(data: &[u8]) -> bool {
@@ -112,7 +133,8 @@ fn mp4_atom_refuses(data: &[u8]) -> bool {
 
 fn track(faults: &mut Vec<MediaFault>, moov: &[u8]) -> Option<Init> {
     let mdia = bmff::find(moov, &[b"trak", b"mdia"])?;
-    let timescale = be32(bmff::find(mdia, &[b"mdhd"])?, 12)?;
+    let mdhd = bmff::find(mdia, &[b"mdhd"])?;
+    let timescale = be32(mdhd, [12, 20][version(mdhd)])?;
     let video = match bmff::find(mdia, &[b"hdlr"])?.get(8..12)? {
         b"vide" => true,
         b"soun" => false,

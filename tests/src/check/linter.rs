@@ -266,9 +266,7 @@ impl Linter {
     /// A part of this rendition was fetched; `uri` as its playlist writes it.
     pub fn part(&mut self, url: &str, uri: &str, bytes: Bytes, at: Duration) {
         let Some(rendition) = self.renditions.get_mut(url) else { return };
-        let before = rendition.timeline.fetched();
         let faults = rendition.timeline.part(uri, bytes);
-        self.report.parts += (rendition.timeline.fetched() - before) as u64;
         self.note_all(url, faults, at);
         self.drain(url, at);
     }
@@ -286,7 +284,9 @@ impl Linter {
 
     fn drain(&mut self, url: &str, at: Duration) {
         let Some(rendition) = self.renditions.get_mut(url) else { return };
+        let before = rendition.timeline.looked_at();
         let faults: Vec<MediaFault> = rendition.timeline.drain();
+        self.report.parts += rendition.timeline.looked_at() - before;
         let starts = rendition.timeline.take_starts();
         let audio = rendition.entry.audio;
         self.note_all(url, faults, at);

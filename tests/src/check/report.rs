@@ -45,7 +45,7 @@ pub struct Report {
     pub renditions: usize,
     /// Playlist answers read.
     pub playlists: u64,
-    /// Parts fetched.
+    /// Parts whose bytes were looked at.
     pub parts: u64,
     /// The stream ended while it was followed.
     pub ended: bool,

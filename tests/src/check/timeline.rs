@@ -19,7 +19,6 @@ const KEPT: usize = 256;
 struct Recent {
     by_uri: HashMap<String, Bytes>,
     order: VecDeque<String>,
-    total: usize,
 }
 
 impl Recent {
@@ -30,7 +29,6 @@ impl Recent {
     fn insert(&mut self, uri: &str, bytes: Bytes) {
         if self.by_uri.insert(uri.to_owned(), bytes).is_none() {
             self.order.push_back(uri.to_owned());
-            self.total += 1;
         }
         if self.order.len() > KEPT
             && let Some(oldest) = self.order.pop_front()
@@ -85,6 +83,7 @@ pub struct Timeline {
     independent_segments: bool,
     frame_micros: i64,
     peak: u64,
+    looked_at: u64,
 }
 
 impl Timeline {
@@ -205,6 +204,7 @@ impl Timeline {
     fn look(&mut self, listed: &Listed, bytes: &Bytes, faults: &mut Vec<MediaFault>) {
         let Some((_, Some(init))) = self.inits.get(&listed.map) else { return };
         let init = init.clone();
+        self.looked_at += 1;
         let (chunks, mut found) = read_chunks(bytes, &init);
         let ticks: u64 = chunks.iter().map(Chunk::duration).sum();
         compare_duration(ticks, listed.micros, &init, &listed.uri, &mut found);
@@ -304,9 +304,9 @@ impl Timeline {
         self.peak
     }
 
-    /// Parts whose bytes were looked at or are waiting.
-    pub const fn fetched(&self) -> usize {
-        self.parts.total
+    /// Parts whose bytes were looked at.
+    pub const fn looked_at(&self) -> u64 {
+        self.looked_at
     }
 }
 

@@ -1,6 +1,7 @@
 //! Clips: the samples of a small, trusted MP4 file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::bmff::{self, be16, be32, be64};
 use crate::check::init::specific_config;
@@ -202,10 +203,12 @@ pub fn made(name: &str, arguments: &[&str]) -> Outcome<PathBuf> {
     let folder = crate::world::target_folder().join("test-media");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(name);
+    static DRAWING: Mutex<()> = Mutex::new(());
+    let _turn = DRAWING.lock().map_err(|_| "a clip could not be drawn in another test")?;
     if path.exists() {
         return Ok(path);
     }
-    // Tests run beside each other: whoever is first renames a whole file into place.
+    // Test programs may run beside each other: whoever is first renames a whole file into place.
     let part = folder.join(format!("{}-{name}", std::process::id()));
     let output = std::process::Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])

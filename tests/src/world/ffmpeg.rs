@@ -44,6 +44,15 @@ impl Push {
         Self::start(url, &["-re", "-stream_loop", "-1", "-i", &path, "-c", "copy"])
     }
 
+    /// Pushes a file as it is, at its own pace.
+    ///
+    /// # Errors
+    ///
+    /// When ffmpeg cannot be started.
+    pub fn file(url: &str, path: &std::path::Path) -> Outcome<Self> {
+        Self::start(url, &["-re", "-i", &path.to_string_lossy(), "-c", "copy"])
+    }
+
     /// Pushes a drawn picture and a tone: `rate` frames a second, a keyframe each `gop` frames, `extra` for the encoder.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The world around the server: the real binary in a process of its own, ffmpeg, ffprobe, a browser.
 
 mod browser;
+mod clips;
 mod ffmpeg;
 mod ports;
 mod server;
@@ -8,9 +9,10 @@ mod server;
 use std::path::{Path, PathBuf};
 
 pub use browser::{Player, browse};
+pub use clips::Drawing;
 pub use ffmpeg::{Decoded, Push, decode, probe};
 pub use ports::free_port;
-pub use server::{Server, Setting};
+pub use server::{Publishing, Server, Setting};
 
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {

@@ -9,12 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 
 use super::{free_port, target_folder, workspace};
 use crate::check::Report;
 use crate::check::live::{self, Options};
+use crate::check::playlist::resolve;
 use crate::fetch::Client;
-use crate::publisher::Target;
+use crate::publisher::session::Pace;
+use crate::publisher::{Publisher, Script, Style, Target};
 use crate::{Outcome, now};
 
 /// How long a start may take, on a machine that is busy.
@@ -32,7 +35,28 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     rtmp: u16,
     http: u16,
+    https: u16,
     admin: u16,
+}
+
+/// A push that ends, without a goodbye, when this is dropped.
+pub struct Publishing(JoinHandle<Outcome>);
+
+impl Publishing {
+    /// Waits for the end of the script.
+    ///
+    /// # Errors
+    ///
+    /// When the server refused or closed.
+    pub async fn ended(mut self) -> Outcome {
+        (&mut self.0).await?
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A data directory that goes when nobody needs it any more.
@@ -67,7 +91,7 @@ impl Server {
     }
 
     async fn attempt(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
-        let (rtmp, http, admin) = (free_port()?, free_port()?, free_port()?);
+        let (rtmp, http, https, admin) = (free_port()?, free_port()?, free_port()?, free_port()?);
         let mut command = Command::new(binary().await?);
         command.arg("serve").args(["--log-format", "human"]);
         let set = |command: &mut Command, key: &str, value: &str| {
@@ -75,7 +99,7 @@ impl Server {
         };
         set(&mut command, "ingest.rtmp.listen", &format!("127.0.0.1:{rtmp}"));
         set(&mut command, "edge.http.listen", &format!("127.0.0.1:{http}"));
-        set(&mut command, "edge.https.listen", &format!("127.0.0.1:{}", free_port()?));
+        set(&mut command, "edge.https.listen", &format!("127.0.0.1:{https}"));
         set(&mut command, "admin.listen", &format!("127.0.0.1:{admin}"));
         set(&mut command, "data_dir", &data.0.display().to_string());
         for (key, value) in settings {
@@ -94,7 +118,7 @@ impl Server {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(collect(stderr, Arc::clone(&log)));
         }
-        let mut server = Self { child, data, log, rtmp, http, admin };
+        let mut server = Self { child, data, log, rtmp, http, https, admin };
         server.ready().await?;
         Ok(server)
     }
@@ -141,6 +165,11 @@ impl Server {
         format!("http://127.0.0.1:{}/live/{name}/index.m3u8", self.http)
     }
 
+    /// The same over TLS.
+    pub fn secure_playlist(&self, name: &str) -> String {
+        format!("https://127.0.0.1:{}/live/{name}/index.m3u8", self.https)
+    }
+
     /// The player page of a stream.
     pub fn watch_page(&self, name: &str) -> String {
         format!("http://127.0.0.1:{}/watch/live/{name}", self.http)
@@ -167,17 +196,67 @@ impl Server {
     ///
     /// When it cannot within `patience`.
     pub async fn playable(&self, name: &str, patience: Duration) -> Outcome<String> {
+        self.names(name, "#EXTM3U", patience).await
+    }
+
+    /// Waits until a stream's multivariant playlist holds `text`, and gives it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not within `patience`.
+    pub async fn names(&self, name: &str, text: &str, patience: Duration) -> Outcome<String> {
         let (client, url, deadline) = (Client::new(), self.playlist(name), now() + patience);
         loop {
             let answer = client.get(&url).await?;
-            if answer.status.is_success() {
-                return answer.text();
+            let index = answer.text()?;
+            if answer.status.is_success() && index.contains(text) {
+                return Ok(index);
             }
             if now() >= deadline {
                 return Err(format!("{url}: {} after {patience:?}\n{}", answer.status, self.log()).into());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The first media playlist that a stream's multivariant playlist names, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn media_playlist(&self, name: &str) -> Outcome<String> {
+        let (client, url) = (Client::new(), self.playlist(name));
+        let index = client.get(&url).await?.text()?;
+        let media = index.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        client.get(&resolve(&url, media.ok_or("no media playlist is named")?)).await?.text()
+    }
+
+    /// Publishes a script at its own pace, in a task that ends when what comes back is dropped.
+    pub fn publish(&self, name: &str, script: Script) -> Publishing {
+        self.publish_in(name, script, Style::default())
+    }
+
+    /// The same in a style of writing chunks.
+    pub fn publish_in(&self, name: &str, script: Script, style: Style) -> Publishing {
+        let target = self.target(name);
+        Publishing(tokio::spawn(async move {
+            let mut publisher = Publisher::connect(&target, style).await?;
+            publisher.play(&script, Pace::Live).await?;
+            publisher.finish(&target).await
+        }))
+    }
+
+    /// Pushes the demo's clock picture, by the program itself.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be started.
+    pub async fn demo(&self, name: &str) -> Outcome<Child> {
+        let mut command = Command::new(binary().await?);
+        command.args(["demo", "--push-only", &self.rtmp_url(name), "--set"]);
+        command.arg(format!("data_dir={}", self.data.0.display()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        Ok(command.spawn()?)
     }
 
     /// Runs the conformance checker on a stream; errors of the stream are errors of the test.
