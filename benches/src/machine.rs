@@ -1,6 +1,7 @@
 //! What this machine is, and on which of its cores something runs.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -29,9 +30,10 @@ pub fn line() -> String {
     )
 }
 
-/// Cores that may be used.
+/// Cores that this process had when it was first asked, before [`split`] gave one away.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Says on standard error when something else keeps the cores busy: figures are then worth little.

@@ -62,7 +62,7 @@ impl Program {
     pub fn memory(&self) -> Memory {
         tree(self.pid()).into_iter().map(memory_of).fold(Memory::default(), |sum, one| Memory {
             resident: sum.resident + one.resident,
-            proportional: sum.proportional + one.proportional,
+            anonymous: sum.anonymous + one.anonymous,
         })
     }
 }
@@ -92,8 +92,8 @@ pub fn own_cpu() -> Duration {
 pub struct Memory {
     /// Pages in memory (RSS).
     pub resident: u64,
-    /// The same with each shared page divided by its users (PSS).
-    pub proportional: u64,
+    /// Of these, pages of no file: heap and stacks, without the program itself.
+    pub anonymous: u64,
 }
 
 /// CPU time of one process, to the nanosecond: what utime + stime would be if they were not counted in ticks.
@@ -110,7 +110,7 @@ fn memory_of(pid: i32) -> Memory {
             .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<u64>().ok());
         kib.unwrap_or(0) * 1_024
     };
-    Memory { resident: bytes("Rss:"), proportional: bytes("Pss:") }
+    Memory { resident: bytes("Rss:"), anonymous: bytes("Anonymous:") }
 }
 
 /// A process and its children, each once.

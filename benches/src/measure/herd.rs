@@ -12,6 +12,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::{MEGABITS, Setting, runtime};
 use crate::error::Error;
 use crate::http1::{Answer, Body, Connection};
+use crate::playlist::Listed;
 use crate::publisher::{Publisher, Sent};
 use crate::report::Row;
 use crate::server::{Server, load, reload};
@@ -152,8 +153,7 @@ impl Herd {
         let mut answers: Vec<Answer> = Vec::new();
         while let Some(Ok((index, player, answer))) = waiting.join_next().await {
             let answer = answer?;
-            let same = answers.first().is_none_or(|first| first.length == answer.length);
-            if answer.status != 200 || !same {
+            if answer.status != 200 {
                 return Err(Error::Status { path: target.to_string(), status: answer.status });
             }
             self.players.push(player);
@@ -166,16 +166,27 @@ impl Herd {
     /// When the frame was written that made all answers possible.
     async fn written(&mut self, target: &str, held: Held, answers: &[Answer]) -> Result<Instant, Error> {
         let unreadable = |why| Error::Unreadable { what: target.to_owned(), why };
-        let first = answers.first().ok_or(unreadable("there was no answer"))?;
         let bytes = match held {
-            Held::Part => first.body.clone(),
+            Held::Part => answers.first().ok_or(unreadable("there was no answer"))?.body.clone(),
             Held::Playlist => {
-                let media = playlist::media(target, &first.text()?)?;
-                let newest = media.parts.last().ok_or(unreadable("it lists no part"))?;
-                self.probe.get(&newest.path, Body::Keep).await?.body
+                let part = released_by(target, answers)?.ok_or(unreadable("it lists no part"))?;
+                self.probe.get(&part.path, Body::Keep).await?.body
             }
         };
         let part = part::read(&bytes)?;
         self.sent.at(Track::Video, part.last_frame).ok_or(unreadable("its last frame was not sent"))
     }
+}
+
+/// The newest part of the oldest playlist among the answers. Players whose turn comes after the next change get that
+/// newer playlist, as they should, and their time counts all the same.
+fn released_by(target: &str, answers: &[Answer]) -> Result<Option<Listed>, Error> {
+    let mut bodies: Vec<&Answer> = answers.iter().collect();
+    bodies.dedup_by(|one, other| one.body == other.body);
+    let mut oldest: Option<Listed> = None;
+    for answer in bodies {
+        let newest = playlist::media(target, &answer.text()?)?.parts.pop();
+        oldest = [oldest, newest].into_iter().flatten().min_by_key(|part| part.at);
+    }
+    Ok(oldest)
 }

@@ -84,8 +84,8 @@ fn row(count: usize, idle: Memory, full: Memory, window: usize) -> Row {
     )
     .budget(2.0 * window + 4.0)
     .detail(format!(
-        "window {window:.2} MiB; server {:.1} MiB in all; PSS per stream {:.2} MiB",
+        "window {window:.2} MiB; server {:.1} MiB in all; {:.2} MiB per stream without the program's own pages",
         full.resident as f64 / MIB,
-        each(full.proportional, idle.proportional)
+        each(full.anonymous, idle.anonymous)
     ))
 }
