@@ -51,7 +51,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
-    /// `ADDRESS:PORT`; port 0 takes any free one; empty is off.
+    /// `ADDRESS:PORT`; port 0 takes any free one; `off` or empty is off.
     pub listen: String,
 }
 
@@ -111,7 +111,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A listening address that is not one.
-    #[error("{key}: {text:?} is not ADDRESS:PORT, such as 0.0.0.0:1935 or [::]:1935; empty is off")]
+    #[error("{key}: {text:?} is not ADDRESS:PORT, such as 0.0.0.0:1935 or [::]:1935; \"off\" is off")]
     Listen {
         /// The key.
         key: &'static str,
@@ -199,7 +199,7 @@ impl TryFrom<Config> for Plan {
 
 fn address(key: &'static str, text: &str) -> Result<Option<SocketAddr>, ConfigError> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.is_empty() || text == "off" {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| ConfigError::Listen { key, text: text.to_owned() })
@@ -248,7 +248,7 @@ mod tests {
     fn every_key_is_read() {
         let plan = read(
             "grace = '5s'\ntakeover = 'refuse'\n\
-             [rtmp]\nlisten = ''\n[rtmps]\nlisten = '[::1]:1936'\n\
+             [rtmp]\nlisten = 'off'\n[rtmps]\nlisten = '[::1]:1936'\n\
              [limits]\nsilence = '3s'\nmessages_per_second = 7\n\
              [[keys]]\nstream = 'live/show'\nsecret = '0123456789abcdef'\n",
         )
