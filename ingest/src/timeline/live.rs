@@ -35,7 +35,9 @@ impl Timeline {
         let config = &self.configs[TrackKind::Video as usize];
         let changed = self.announced(TrackKind::Video) != config.as_ref();
         if self.announced(TrackKind::Video).is_none() {
-            return self.probe_again(placed);
+            return if placed.frame.sync {
+                self.probe_again(placed)
+            };
         }
         let mut time = placed.time + self.offset;
         if placed.frame.sync && (self.awaiting.is_some() || changed || self.joining.is_some()) {
@@ -104,7 +106,7 @@ impl Timeline {
         }
         // What was before goes before the mark.
         self.drain();
-        let begins = time + self.pictures.as_ref().map_or(0, |pictures| pictures.offset(placed.frame.cts));
+        let begins = time + self.delay_of(placed.frame.cts);
         if let Some(samples) = self.joining.take() {
             self.join_sound(samples, begins.max(self.end_time()));
         }
@@ -155,6 +157,11 @@ impl Timeline {
         let tracks = self.track_set(self.current_configs(), cts);
         self.tracks = Some(tracks.clone());
         self.out.push_back(Feed::Tracks(tracks));
+    }
+
+    /// How long after its decode time a frame is shown, in flicks; zero where its offset is negative.
+    pub(super) fn delay_of(&self, cts: i32) -> i64 {
+        self.pictures.as_ref().map_or(0, |pictures| pictures.offset(cts)).max(0)
     }
 
     /// The video's presentation delay in ticks.

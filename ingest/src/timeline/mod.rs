@@ -134,8 +134,13 @@ impl Timeline {
 
     /// Frames of this kind that follow are coded with `config`.
     pub fn config(&mut self, config: CodecConfig) {
-        let slot = config.kind() as usize;
-        self.configs[slot] = Some(config);
+        let kind = config.kind();
+        let before = self.configs[kind as usize].replace(config);
+        if let Phase::Probing(probe) = &mut self.phase
+            && before != self.configs[kind as usize]
+        {
+            probe.forget(kind);
+        }
     }
 
     /// Takes a frame that arrived at `now`, which is `wall` in UTC. Drain [`poll`](Self::poll) after it.

@@ -27,11 +27,21 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Holds one more.
+    /// Holds one more. Video begins with a sync sample.
     pub(super) fn push(&mut self, placed: Placed) {
+        if placed.frame.kind == TrackKind::Video && !placed.frame.sync && !self.has(TrackKind::Video) {
+            return;
+        }
         self.bytes += placed.frame.payload.len();
         self.frames[placed.frame.kind as usize] += 1;
         self.held.push(placed);
+    }
+
+    /// Drops the frames of a kind, whose configuration is not what follows.
+    pub(super) fn forget(&mut self, kind: TrackKind) {
+        self.held.retain(|placed| placed.frame.kind != kind);
+        self.bytes = self.held.iter().map(|placed| placed.frame.payload.len()).sum();
+        self.frames[kind as usize] = 0;
     }
 
     /// A frame of this kind came.

@@ -56,7 +56,7 @@ impl Timeline {
         if has_video {
             self.prepare_pictures(fit, widest, known, begins);
         }
-        let shown = begins + if has_video { self.pictures.as_ref().map_or(0, |p| p.offset(cts)) } else { 0 };
+        let shown = begins + if has_video { self.delay_of(cts) } else { 0 };
         let audio = self.prepare_sound(&probe, has_video, shown);
         let video = self.configs[TrackKind::Video as usize].clone().filter(|_| has_video);
         let cts = if has_video { cts } else { 0 };

@@ -28,6 +28,8 @@ const ALIKE: i64 = 100 * MILLI;
 const ACTIVE_WITHIN: i64 = 2 * SECOND;
 /// Two tracks' first stamps may lie this far apart beyond what their arrivals explain (RTMP-43).
 const START_SKEW_MAX: i64 = 10 * SECOND;
+/// How fast a track's lead is forgotten, per frame: faster than clocks drift.
+const LEAD_DECAY: i64 = MILLI / 50;
 /// Frames held while a jump is undecided.
 const HELD_MAX: usize = 512;
 /// Steps backwards in a row that are no reordering any more.
@@ -64,6 +66,8 @@ struct Lane {
     skew: i64,
     /// Steps backwards in a row.
     noise: u8,
+    /// Largest (time − arrival) of late: how early its frames come at best.
+    lead: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +225,8 @@ impl Source {
         }
         lane.noise = 0;
         lane.last = Some(Accepted { time, arrival: arrival.at });
+        let lead = time - arrival.at;
+        lane.lead = Some(lane.lead.map_or(lead, |most| lead.max(most - LEAD_DECAY)));
         self.emit(frame, time, arrival);
     }
 
@@ -328,9 +334,17 @@ impl Source {
         self.replay(suspect);
     }
 
-    /// One track jumped alone: it is put back beside the other, by arrival (TL-8).
+    /// One track jumped alone: it is put back beside the other, by arrival (TL-8). The earliest of its held frames
+    /// lies as far from its arrival as the track's earliest frames did before.
     fn jump_alone(&mut self, suspect: Suspect) {
-        let onward = self.onward(&suspect);
+        let lane = self.lanes[slot(suspect.kind)];
+        let leads =
+            suspect.held.iter().map(|(_, stamp, arrival)| stamp + self.shift + lane.skew - arrival.at);
+        let onward = match (lane.lead, leads.max()) {
+            (Some(before), Some(now)) => suspect.step + before - now,
+            _ => self.onward(&suspect),
+        };
+        let onward = onward.max(lane.expected).max(1);
         self.lanes[slot(suspect.kind)].skew += onward - suspect.step;
         self.break_next |= onward > STEP_MAX && suspect.kind == TrackKind::Video;
         self.replay(suspect);

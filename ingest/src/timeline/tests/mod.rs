@@ -1,5 +1,6 @@
 //! The timeline as a whole: a simulated publisher in, the contract of the feed out.
 
+mod properties;
 mod publisher;
 mod returning;
 mod steady;
@@ -53,6 +54,11 @@ pub(super) struct Feeds {
     ends: [Option<i64>; 2],
     free: [bool; 2],
     needs_sync: bool,
+    /// The source has negative composition offsets.
+    pub(super) negative_offsets: bool,
+    /// Samples are checked and not kept.
+    pub(super) forgets: bool,
+    pub(super) count: u64,
 }
 
 impl Feeds {
@@ -86,6 +92,10 @@ impl Feeds {
         assert_eq!(sample.dts.scale, track.timescale);
         assert_eq!(sample.pts.scale, track.timescale);
         assert!(sample.duration >= 1 && sample.dts.ticks >= 0);
+        assert!(
+            sample.pts.ticks >= sample.dts.ticks || self.negative_offsets,
+            "shown before it is decoded: {sample:?}"
+        );
         if tracks.reference().is_some_and(|reference| reference.id == sample.track) {
             assert!(sample.sync || !self.needs_sync, "the reference goes on with a sync sample: {sample:?}");
             self.needs_sync = false;
@@ -103,7 +113,10 @@ impl Feeds {
         }
         self.free[slot] = false;
         self.ends[slot] = Some(sample.end().as_flicks());
-        self.samples.push(sample);
+        self.count += 1;
+        if !self.forgets {
+            self.samples.push(sample);
+        }
     }
 
     pub(super) fn of(&self, id: TrackId) -> impl Iterator<Item = &Sample> {

@@ -35,6 +35,10 @@ pub(in super::super) struct Publisher {
     pub(in super::super) delay: fn(TrackKind, i64) -> i64,
     /// Whether a frame is sent.
     pub(in super::super) keep: fn(TrackKind, i64) -> bool,
+    /// Added to the stamps of each kind, in milliseconds.
+    pub(in super::super) shift: [i64; 2],
+    /// Kinds of which nothing is sent.
+    pub(in super::super) mute: [bool; 2],
     sent: [i64; 2],
     start: i64,
 }
@@ -53,6 +57,8 @@ impl Publisher {
             stamp: |_, time| time.div_euclid(MILLI),
             delay: |_, _| 0,
             keep: |_, _| true,
+            shift: [0, 0],
+            mute: [false, false],
             sent: [0, 0],
             start: 0,
         }
@@ -112,23 +118,24 @@ impl Publisher {
     fn send(&mut self, kind: TrackKind, time: i64) {
         let n = self.sent[kind as usize];
         self.sent[kind as usize] += 1;
-        if !(self.keep)(kind, time) {
+        if !(self.keep)(kind, time) || self.mute[kind as usize] {
             return;
         }
         let video = kind == TrackKind::Video;
         let offset = self.offsets[(n % self.gop) as usize % self.offsets.len()];
+        let due = self.start + time + if video { i64::from(offset) * MILLI } else { 0 };
         let (rate, samples) = self.audio.unwrap_or((48_000, 0));
         let frame = CodedFrame {
             kind,
-            timestamp: (self.stamp)(kind, time) as u32,
+            timestamp: ((self.stamp)(kind, time) + self.shift[kind as usize]) as u32,
             nanos: 0,
             cts: if video { offset } else { 0 },
             sync: !video || n % self.gop == 0,
             disposable: false,
             samples: if video { 0 } else { samples },
             nominal: if video { 0 } else { i64::from(samples) * SECOND / rate },
-            // The true time, so that tests can compare.
-            payload: Bytes::from((self.start + time).to_be_bytes().to_vec()),
+            // The true time at which it is due, so that tests can compare.
+            payload: Bytes::from(due.to_be_bytes().to_vec()),
         };
         let (now, wall) = self.at(self.start + time + (self.delay)(kind, time));
         self.timeline.push(now, wall, frame);
@@ -151,7 +158,7 @@ impl Publisher {
     }
 }
 
-/// The true time of a simulated sample, in flicks; `None` for silence that was put in.
+/// The true time at which a simulated sample is due, in flicks; `None` for silence that was put in.
 pub(in super::super) fn truth(sample: &Sample) -> Option<i64> {
     Some(i64::from_be_bytes(sample.payload.as_ref().try_into().ok()?))
 }
@@ -161,7 +168,7 @@ pub(in super::super) fn truth(sample: &Sample) -> Option<i64> {
 pub(in super::super) fn skew(feeds: &Feeds, from: i64) -> i64 {
     let offsets = |id| -> Vec<(i64, i64)> {
         let late = feeds.of(id).filter_map(|s| Some((truth(s)?, s))).filter(|(t, _)| *t >= from);
-        late.map(|(t, s)| (t, (if id == TrackId::VIDEO { s.pts } else { s.dts }).as_flicks() - t)).collect()
+        late.map(|(t, s)| (t, s.pts.as_flicks() - t)).collect()
     };
     let (video, audio) = (offsets(TrackId::VIDEO), offsets(TrackId::AUDIO));
     let mut worst = 0;
