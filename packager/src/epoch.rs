@@ -235,8 +235,9 @@ impl Epoch {
         let mut retired = Vec::new();
         for rendition in self.renditions.iter_mut().filter(|rendition| rendition.is_live()) {
             let mut gone = rendition.window.fold_parts(three);
-            if let Some(oldest) = oldest {
-                gone.extend(rendition.window.trim(oldest));
+            // One that is behind the others keeps what it must (LLHLS-14).
+            if let (Some(oldest), Some(own)) = (oldest, rendition.window.oldest_within(three)) {
+                gone.extend(rendition.window.trim(oldest.min(own)));
             }
             retired.extend(
                 gone.iter().map(|file| Update::Retire { path: rendition.directory.path(file), linger }),

@@ -279,10 +279,12 @@ impl World {
     }
 
     pub fn events(&self) -> Vec<&aqueduct_common::Event> {
-        let event = |output| match output {
-            &Output::Event(ref event) => Some(event),
-            _ => None,
-        };
+        fn event(output: &Output) -> Option<&aqueduct_common::Event> {
+            match output {
+                Output::Event(event) => Some(event),
+                _ => None,
+            }
+        }
         self.log.iter().filter_map(event).collect()
     }
 }
