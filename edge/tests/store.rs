@@ -3,10 +3,13 @@
 
 mod world;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use aqueduct_common::object::{ObjectKind, PlaylistInfo, Publish, Update};
+use aqueduct_common::object::{ObjectKind, PlaylistInfo, Publish, Update, Version};
 use aqueduct_edge::route::At;
 use aqueduct_edge::{Answer, Entry, Store, Waiter};
 use bytes::Bytes;
@@ -192,11 +195,11 @@ async fn somebody_may_wait_for_a_stream_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_waiters_share_one_body() {
+async fn ten_thousand_waiters_share_one_body() {
     let store = Store::new();
     go_live(&store, 52);
     let waiting: Vec<_> =
-        (0..2_000).map(|_| tokio::spawn(wait(&store, LIST, At::Part(10, 3)).arrived())).collect();
+        (0..10_000).map(|_| tokio::spawn(wait(&store, LIST, At::Part(10, 3)).arrived())).collect();
     store.publish(&name(), publish_part(53));
     store.publish(&name(), publish_list(53));
     let current = ready(&store, LIST);
@@ -205,6 +208,40 @@ async fn two_thousand_waiters_share_one_body() {
         let entry = waiter.await.unwrap().unwrap();
         assert!(Arc::ptr_eq(&entry, &current) && Arc::ptr_eq(entry.full().gzip().unwrap(), packed));
     }
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn only_those_who_wait_for_a_playlist_are_woken_by_it() {
+    let store = Store::new();
+    go_live(&store, 52);
+    let other = |msn: u64| {
+        let version = Version { msn, part: 0, complete: true };
+        let info = PlaylistInfo { version, hint: None, needs: None, ..info(0) };
+        let Update::Publish(mut object) = list_with(info, "#EXTM3U\n".into()) else { unreachable!() };
+        object.path = path("e1/a0/media.m3u8");
+        Update::Publish(object)
+    };
+    store.publish(&name(), other(10));
+    let wakes = Arc::new(Wakes::default());
+    let waker = wakes.clone().into();
+    let mut waiting = pin!(wait(&store, LIST, At::Part(10, 3)).arrived());
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    (11..20).for_each(|msn| store.publish(&name(), other(msn)));
+    store.publish(&name(), publish_part(53));
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    store.publish(&name(), publish_list(53));
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 /// One step at the edge, as the relay may bring it.
