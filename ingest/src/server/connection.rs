@@ -41,6 +41,8 @@ pub(super) struct Connection<S> {
     rate: ByteRate,
     load: Load,
     timer: Pin<Box<Sleep>>,
+    /// A write failed. What the publisher sent before it left is still read: its goodbye may be among it.
+    muted: bool,
     stop: CancellationToken,
     slot: Slot,
 }
@@ -76,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             rate: ByteRate::new(slot.gate.bits_per_second, now),
             load: Load::Fine,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
+            muted: false,
             stop,
             slot,
         }
@@ -327,7 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn flush(&mut self) -> Result<(), Over> {
         let output = self.session.take_output();
-        if output.is_empty() {
+        if output.is_empty() || self.muted {
             return Ok(());
         }
         let write = async {
@@ -335,8 +338,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.socket.flush().await
         };
         match tokio::time::timeout(PATIENCE, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Over(PublishEnd::Lost)),
+            Ok(written) => {
+                self.muted = written.is_err();
+                Ok(())
+            }
+            Err(_) => Err(Over(PublishEnd::Lost)),
         }
     }
 }
@@ -347,3 +353,6 @@ fn code_of(denied: &Denied) -> RefusalCode {
         Denied::Key(KeyRefusal::NamesNoStream | KeyRefusal::Name(_)) => RefusalCode::BadName,
     }
 }
+
+#[cfg(test)]
+mod tests;
