@@ -94,6 +94,7 @@ fn check(file: std::path::PathBuf) -> Result<(), Failure> {
 async fn serve(settings: &Settings, demo: Option<&Demo>) -> Result<(), Failure> {
     let plan = plan(settings)?;
     logging::start(settings).map_err(Failure::usage)?;
+    raise_file_limit();
     let mut signals = Signals::new()?;
     let (ring, shown) = keys::ring(&plan)?;
     let running = wire::start(&plan, ring).await.map_err(Failure::failed)?;
@@ -128,6 +129,14 @@ async fn push_demo(
         demo::push_clip(&target, file, stop.clone()).await
     };
     tokio::select! { ended = clock => ended, ended = clip => ended }.map_err(Failure::failed)
+}
+
+/// Every viewer's connection needs a file descriptor, and the usual soft limit of 1024 is far below what serves.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "file descriptors"),
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),
+    }
 }
 
 async fn drain(running: wire::Running, plan: &Plan, signals: &mut Signals) {

@@ -26,7 +26,13 @@ pub enum NameError {
     /// A character outside the allowed set, or a leading dot.
     #[error("a stream's name holds letters, digits, '_', '-' and '.' (not first), not {0:?}")]
     Character(char),
+    /// The app's place in URLs belongs to the player page.
+    #[error("a stream's app cannot be called {0:?}: that is where the player page lives")]
+    Reserved(&'static str),
 }
+
+/// First steps of URL paths that are not streams.
+const RESERVED: [&str; 2] = ["watch", "assets"];
 
 impl StreamName {
     /// The whole name, `app/name`.
@@ -61,6 +67,9 @@ impl FromStr for StreamName {
             if half.starts_with('.') {
                 return Err(NameError::Character('.'));
             }
+        }
+        if let Some(reserved) = RESERVED.into_iter().find(|reserved| *reserved == app) {
+            return Err(NameError::Reserved(reserved));
         }
         Ok(Self { text: text.into(), slash: app.len() })
     }
@@ -107,6 +116,7 @@ mod tests {
             ("a/..", NameError::Character('.')),
             ("a/b?key", NameError::Character('?')),
             ("a/ü", NameError::Character('ü')),
+            ("watch/b", NameError::Reserved("watch")),
         ] {
             assert_eq!(text.parse::<StreamName>(), Err(error), "{text}");
         }
