@@ -57,7 +57,8 @@ impl Life {
     fn begin(both: TrackSet, window: u64, gop: u64) -> Self {
         let config = Config { window: Duration::from_secs(window), ..Config::default() };
         let origin = Origin { fresh: 1_763_634_000, resumed: None };
-        let mut world = World::with(Plan::try_from(config).unwrap(), origin);
+        let mut world =
+            World::with(Plan::try_from(config).expect("windows of 4 s and more are allowed"), origin);
         world.tracks(&both);
         let mut sources = sources_at(&both, 10.0, gop);
         sources.iter_mut().for_each(|source| source.size = 20);
