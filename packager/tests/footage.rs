@@ -1,5 +1,7 @@
 //! Real footage through the whole packager: what players fetch is what the encoder made, frame for frame.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions too")]
+
 mod support;
 
 use std::collections::VecDeque;
