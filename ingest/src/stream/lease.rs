@@ -68,6 +68,7 @@ pub struct Lease {
     first_media: Option<Instant>,
     usable: bool,
     variable_since: Option<Instant>,
+    warned: bool,
 }
 
 impl Lease {
@@ -92,6 +93,7 @@ impl Lease {
             first_media: None,
             usable: false,
             variable_since: None,
+            warned: false,
         }
     }
 
@@ -144,6 +146,9 @@ impl Lease {
             }
         } else {
             self.variable_since = None;
+        }
+        if flow.timeline().is_arrival_clocked() && !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(%stream, "timestamps jump again and again: frames are timed by their arrival");
         }
         for advice in self.advices.due(now) {
             self.events.send(Event::Advice { stream: stream.clone(), advice });

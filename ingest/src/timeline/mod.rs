@@ -19,6 +19,7 @@ mod pictures;
 mod probe;
 mod readings;
 mod release;
+mod residual;
 mod silence;
 mod sound;
 mod source;

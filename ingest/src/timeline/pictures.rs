@@ -9,12 +9,11 @@ use aqueduct_common::{MediaTime, Sample, Timescale, TrackId};
 use super::counts::Counts;
 use super::flicks::{self, MILLI, SECOND};
 use super::grid::{self, ENOUGH_FRAMES, Fit};
+use super::residual::{Residual, Verdict};
 use super::source::Placed;
 
 /// A gap stretches the sample after it by no more than this where that sample could begin a new discontinuity.
 const STRETCH_MAX: i64 = 150 * MILLI;
-/// Frames in a row off the grid after which it is given up (TL-10).
-const OFF_GRID_MAX: u8 = 10;
 /// Largest composition offset in either direction (RTMP-40).
 const OFFSET_MAX: i32 = 10_000;
 /// Spacing taken for granted before two frames were seen.
@@ -29,10 +28,8 @@ enum Spacing {
         frame: i64,
         /// Decode time of the next sample, exact, in flicks.
         next: i64,
-        /// How far the frame before lay from its place.
-        residual: i64,
-        /// Frames in a row that lay more than ¾ of a frame away.
-        off: u8,
+        /// How far frames lie from their places.
+        residual: Residual,
     },
     /// As measured: each sample waits for the next one's time.
     Variable {
@@ -90,7 +87,9 @@ impl Pictures {
         self.widest = widest.max(MILLI);
         self.recent.clear();
         self.spacing = match fit {
-            Some(fit) => Spacing::Fixed { frame: fit.spacing, next: self.end_time(), residual: 0, off: 0 },
+            Some(fit) => {
+                Spacing::Fixed { frame: fit.spacing, next: self.end_time(), residual: Residual::default() }
+            }
             None => Spacing::Variable { waiting: None, usual: USUAL_SPACING },
         };
     }
@@ -146,8 +145,8 @@ impl Pictures {
         self.flush();
         self.end = self.ticks(time).max(self.end);
         self.recent.clear();
-        if let Spacing::Fixed { next, residual, off, .. } = &mut self.spacing {
-            (*next, *residual, *off) = (time, 0, 0);
+        if let Spacing::Fixed { next, residual, .. } = &mut self.spacing {
+            (*next, *residual) = (time, Residual::default());
         }
     }
 
@@ -181,21 +180,22 @@ impl Pictures {
             self.counts.add(Anomaly::CompositionOffset);
         }
         match &mut self.spacing {
-            Spacing::Fixed { frame, next, residual, off } => {
-                let (frame, distance) = (*frame, time - *next);
-                // Frames are missing where the distance grew at once by about a frame or more.
-                let jumped = distance - *residual > frame * 3 / 5 && distance > frame * 3 / 4;
-                let missing = if jumped { (distance + frame / 2) / frame } else { 0 };
-                if missing > 0 && missing * frame > STRETCH_MAX && placed.frame.sync {
-                    return Placing::Break;
-                }
-                *residual = distance - missing * frame;
-                *off = if residual.abs() > frame * 3 / 4 { *off + 1 } else { 0 };
-                if *off >= OFF_GRID_MAX || *residual < -2 * frame {
-                    self.lose_grid(frame);
-                    self.place_measured(placed, time);
-                } else {
-                    self.place_on_grid(placed, frame, missing);
+            Spacing::Fixed { frame, next, residual } => {
+                let frame = *frame;
+                match residual.judge(time - *next, frame, placed.frame.sync) {
+                    Verdict::OnGrid => self.place_on_grid(placed, frame, 0),
+                    Verdict::Slip(slip) => self.place_on_grid(placed, frame, slip),
+                    Verdict::Missing(missing) if missing * frame > STRETCH_MAX && placed.frame.sync => {
+                        return Placing::Break;
+                    }
+                    Verdict::Missing(missing) => {
+                        self.counts.add(Anomaly::Gap);
+                        self.place_on_grid(placed, frame, missing * frame);
+                    }
+                    Verdict::Lost => {
+                        self.lose_grid(frame);
+                        self.place_measured(placed, time);
+                    }
                 }
             }
             Spacing::Variable { .. } => self.place_measured(placed, time),
@@ -203,16 +203,13 @@ impl Pictures {
         Placing::Done
     }
 
-    fn place_on_grid(&mut self, placed: &Placed, frame: i64, missing: i64) {
+    /// The sample lasts `moved` longer than a frame, and is shown that much later: at the time it was due.
+    fn place_on_grid(&mut self, placed: &Placed, frame: i64, moved: i64) {
         let Spacing::Fixed { next, .. } = &mut self.spacing else { return };
-        let late = missing * frame;
         let dts = *next;
-        *next += frame + late;
-        if missing > 0 {
-            self.counts.add(Anomaly::Gap);
-        }
-        let end = flicks::ticks(dts + frame + late, self.scale).max(self.end + 1);
-        let pts = self.ticks(dts + late + self.offset(placed.frame.cts));
+        *next += frame + moved;
+        let end = flicks::ticks(dts + frame + moved, self.scale).max(self.end + 1);
+        let pts = self.ticks(dts + moved.max(0) + self.offset(placed.frame.cts));
         let sample = self.sample(placed, self.end, pts, end - self.end);
         self.end = end;
         self.out.push_back(sample);
@@ -260,11 +257,11 @@ impl Pictures {
         match found {
             Some(fit) => {
                 let dts = flicks::of_ticks(sample.dts.ticks, self.scale);
-                let (frame, residual) = (fit.spacing, time - dts);
+                let (frame, residual) = (fit.spacing, Residual::at(time - dts));
                 let end = self.ticks(dts + frame);
                 let duration = u32::try_from(end - sample.dts.ticks).unwrap_or(1).max(1);
                 self.end = sample.dts.ticks + i64::from(duration);
-                self.spacing = Spacing::Fixed { frame, next: dts + frame, residual, off: 0 };
+                self.spacing = Spacing::Fixed { frame, next: dts + frame, residual };
                 self.out.push_back(Sample { duration, ..sample });
             }
             None => {

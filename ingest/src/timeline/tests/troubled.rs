@@ -193,6 +193,20 @@ fn a_new_rate_loses_the_grid_and_finds_it_again_without_new_tracks() {
 }
 
 #[test]
+fn a_splice_off_the_grid_moves_it_at_a_key_frame() {
+    // A looped file: 11 ms more than a frame at each turn of four seconds.
+    let mut publisher = Publisher::new();
+    publisher.stamp = |_, time| time / MILLI + time / (4 * SECOND) * 11;
+    publisher.standard().run(60);
+    let counts = publisher.counts();
+    assert_eq!((counts.of(Anomaly::GridLost), publisher.feeds.breaks.len()), (0, 0));
+    let moved: Vec<_> =
+        publisher.feeds.video().into_iter().filter(|sample| sample.duration != 3_000).collect();
+    assert!((10..=15).contains(&moved.len()), "{}", moved.len());
+    assert!(moved.iter().all(|sample| sample.sync && (3_900..4_100).contains(&sample.duration)));
+}
+
+#[test]
 fn restless_stamps_give_way_to_arrival() {
     // TL-9: three jumps within 30 s.
     let mut publisher = Publisher::new();
