@@ -15,8 +15,9 @@ const MAX_VIDEO: usize = 8 << 20;
 const MAX_AUDIO: usize = 1 << 20;
 /// Longest message of any other type (RTMP-63).
 const MAX_OTHER: usize = 64 << 10;
-/// Bytes of unfinished messages before a publish is authorised (RTMP-5), and after (RTMP-63).
-const PARTIAL: (usize, usize) = (64 << 10, 12 << 20);
+/// Bytes of unfinished messages before a publish is authorised, which leaves room for the input within the 64 KiB of
+/// RTMP-5, and after (RTMP-63).
+const PARTIAL: (usize, usize) = (40 << 10, 12 << 20);
 /// Longest message that is awaited whole in the input, before a publish is authorised and after.
 const DIRECT: (usize, usize) = (4 << 10, 64 << 10);
 /// A timestamp of 0xFFFFFF says that an extended one follows (RTMP-8).

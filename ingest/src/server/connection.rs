@@ -91,7 +91,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break over;
             }
         };
-        self.end_lease(reason);
+        // Whoever leaves when asked to is not lost.
+        let asked = self.leave_at.is_some() && reason == PublishEnd::Lost;
+        self.end_lease(if asked { PublishEnd::Drained } else { reason });
+        if self.session.timestamp_guesses() > 0 {
+            let guesses = self.session.timestamp_guesses();
+            tracing::debug!(peer = %self.slot.peer, guesses, "repeated timestamps were not taken for deltas");
+        }
         // A close without a goodbye may overtake what was written last.
         let _ = tokio::time::timeout(PATIENCE, self.socket.shutdown()).await;
     }

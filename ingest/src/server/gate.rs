@@ -146,3 +146,63 @@ impl Drop for Slot {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock;
+    use super::*;
+    use crate::Config;
+    use crate::keys::KeyEntry;
+    use aqueduct_common::event::{self, EventReceiver};
+    use tokio::sync::mpsc;
+
+    const KEY: &str = "show-key-0123456789";
+
+    fn gate() -> (Arc<Gate>, EventReceiver) {
+        let plan = Plan::try_from(Config::default()).unwrap();
+        let (sender, events) = event::bus(100);
+        let streams = Streams::start(plan.policy(), mpsc::channel(1).0, sender.clone());
+        let keys = KeyRing::new(&[], &[KeyEntry::new("*".parse().unwrap(), KEY)]).unwrap();
+        (Arc::new(Gate::new(&plan, keys, streams, sender)), events)
+    }
+
+    #[tokio::test]
+    async fn guessing_shuts_an_address_out_but_never_this_machine() {
+        let (gate, _events) = gate();
+        let (now, _) = clock();
+        let check = |address: &str, name: &str| {
+            gate.check(now, address.parse().unwrap(), &Credentials::new(None, "live", name))
+        };
+        let right = format!("x?key={KEY}");
+        for (address, last) in [("192.0.2.1", Err(Denied::Backoff)), ("127.0.0.1", Ok("live/x"))] {
+            assert!(check(address, &right).is_ok());
+            for _ in 0..Backoff::FAILURES {
+                assert_eq!(check(address, "x?key=guess"), Err(KeyRefusal::Wrong.into()));
+            }
+            assert_eq!(check(address, &right).map(|stream| stream.to_string()), last.map(str::to_owned));
+        }
+        assert!(check("192.0.2.2", &right).is_ok());
+        assert_eq!(check("192.0.2.2", "x"), Err(KeyRefusal::Missing.into()));
+        assert!(check("::1", "x").is_ok() && check("::ffff:127.0.0.1", "x").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_connection_and_gives_the_place_back() {
+        let (gate, mut events) = gate();
+        let slot = gate.enter(clock().0, "192.0.2.1:5".parse().unwrap(), Protocol::Rtmp).unwrap();
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            panic!("a defect");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        let protocol = Protocol::Rtmp;
+        let expected = [
+            Event::ConnectionOpened { protocol },
+            Event::Refused { protocol, reason: "panic" },
+            Event::ConnectionClosed { protocol },
+        ];
+        for event in expected {
+            assert_eq!(events.try_recv(), Some(event));
+        }
+    }
+}

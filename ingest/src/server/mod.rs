@@ -154,19 +154,21 @@ async fn serve(stream: TcpStream, tls: Option<TlsConfig>, slot: Slot, stop: Canc
     if let Err(error) = prepare(&stream) {
         tracing::debug!(peer = %slot.peer, %error, "a socket option was refused");
     }
-    match tls {
-        None => Connection::new(stream, slot, stop, clock().0).run().await,
-        Some(TlsConfig(acceptor)) => {
-            let limit = slot.gate.session_limits.handshake;
-            match tokio::time::timeout(limit, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Connection::new(stream, slot, stop, clock().0).run().await,
-                Ok(Err(error)) => {
-                    tracing::debug!(peer = %slot.peer, %error, "TLS handshake failed");
-                    slot.refused("tls");
-                }
-                Err(_) => slot.refused("timeout_handshake"),
-            }
+    let Some(TlsConfig(acceptor)) = tls else {
+        return Connection::new(stream, slot, stop, clock().0).run().await;
+    };
+    let handshake = tokio::time::timeout(slot.gate.session_limits.handshake, acceptor.accept(stream));
+    let shaken = tokio::select! {
+        () = stop.cancelled() => return,
+        shaken = handshake => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Connection::new(stream, slot, stop, clock().0).run().await,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %slot.peer, %error, "TLS handshake failed");
+            slot.refused("tls");
         }
+        Err(_) => slot.refused("timeout_handshake"),
     }
 }
 

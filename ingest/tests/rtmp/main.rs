@@ -184,6 +184,27 @@ async fn the_server_stops_with_a_plain_close() {
 }
 
 #[tokio::test]
+async fn an_encoder_that_understands_is_asked_to_connect_again() {
+    // RTMP-61: it may go on sending until it leaves.
+    let mut world = World::start(config());
+    let socket = TcpStream::connect(world.rtmp()).await.unwrap();
+    let caps = [("capsEx".to_owned(), Value::Number(1.0))];
+    let mut publisher = Publisher::ask_with(socket, "live", "x", &caps).await;
+    assert_eq!(publisher.status().await.0, "NetStream.Publish.Start");
+    publisher.audio(60).await;
+    let mut publication = world.publication().await;
+    let leave = async {
+        assert_eq!(publisher.status().await.0, "NetConnection.Connect.ReconnectRequest");
+        while publication.feed.try_recv().is_some() {}
+        publisher.audio(10).await;
+        sample(&mut publication).await;
+        drop(publisher);
+    };
+    tokio::join!(world.stop(), leave);
+    assert_eq!(world.ended().await, PublishEnd::Drained);
+}
+
+#[tokio::test]
 async fn hostile_peers_are_counted_and_do_not_disturb_a_publisher() {
     let mut world = World::start(config());
     let mut publisher = Publisher::publish(world.rtmp(), "x").await;

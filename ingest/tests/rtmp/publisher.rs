@@ -53,8 +53,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Publisher<S> {
     }
 
     pub(crate) async fn ask_over(socket: S, app: &str, name: &str) -> Self {
+        Self::ask_with(socket, app, name, &[]).await
+    }
+
+    /// With more properties of `connect`.
+    pub(crate) async fn ask_with(socket: S, app: &str, name: &str, more: &[(String, Value)]) -> Self {
         let mut publisher = Self::greet_over(socket).await;
-        let object = Value::Object(vec![("app".into(), app.into())]);
+        let object = Value::Object([&[("app".to_owned(), app.into())], more].concat());
         publisher.command(0, &["connect".into(), Value::Number(1.0), object]).await;
         assert_eq!(publisher.reply().await[0], "_result".into());
         publisher.command(0, &["createStream".into(), Value::Number(4.0), Value::Null]).await;
