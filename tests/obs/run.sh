@@ -7,14 +7,16 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 clip=$PWD/tests/media/bigbuckbunny.mp4
 work=$(mktemp -d)
-rtmp=21935 http=21980 admin=21981
+rtmp=19735 http=19780 admin=19781
 
 target/release/aqueduct serve --set data_dir="$work/data" --set ingest.rtmp.listen=127.0.0.1:$rtmp \
-  --set edge.http.listen=127.0.0.1:$http --set edge.https.listen=127.0.0.1:21943 \
+  --set edge.http.listen=127.0.0.1:$http --set edge.https.listen=127.0.0.1:19743 \
   --set admin.listen=127.0.0.1:$admin >"$work/server.out" 2>"$work/server.log" &
 server=$!
 trap 'kill $server ${obs:-} 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
-until curl -fs http://127.0.0.1:$admin/readyz >/dev/null; do kill -0 $server; done
+until curl -fs http://127.0.0.1:$admin/readyz >/dev/null; do
+  kill -0 $server 2>/dev/null || { cat "$work/server.log"; exit 1; }
+done
 
 # OBS's own files, in a home of its own: its first-start wizard done, Simple output, one scene.
 config=$work/home/.config/obs-studio profile=$config/basic/profiles/Check
