@@ -154,3 +154,72 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(&beside, content)?;
     std::fs::rename(beside, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallTime = WallTime { micros: 1_763_634_000_000_000 };
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    fn show() -> StreamName {
+        "live/show".parse().unwrap()
+    }
+
+    fn checkpoint(epoch: u64) -> Checkpoint {
+        Checkpoint {
+            epoch,
+            next_msn: 100,
+            next_part: 500,
+            era: 3,
+            target_duration: 1,
+            part_target: 214,
+            wall_micros: NOW.micros,
+        }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("aqueduct-checkpoint-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        dir
+    }
+
+    #[test]
+    fn epochs_only_grow_within_a_second_and_over_a_restart() {
+        let memory = Checkpoints::new(None);
+        let fresh = |checkpoints: &Checkpoints| checkpoints.origin(&show(), NOW, WITHIN).fresh;
+        assert_eq!([fresh(&memory), fresh(&memory)], [1_763_634_000, 1_763_634_001]);
+
+        let dir = scratch("epochs");
+        let before = fresh(&Checkpoints::new(Some(dir.clone())));
+        let after = Checkpoints::new(Some(dir.clone()));
+        assert!(fresh(&after) > before, "the clock stood still");
+        // A clock that goes back does not bring an old epoch back.
+        assert!(after.origin(&show(), NOW.offset(-3_600_000_000), WITHIN).fresh > before);
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn numbers_move_beyond_all_that_may_have_been_used() {
+        let resumed = checkpoint(9).resume(NOW.offset(7_900_000), WITHIN).unwrap();
+        assert_eq!((resumed.next_msn, resumed.next_part, resumed.era), (109, 1_500, 3));
+        assert_eq!(checkpoint(9).resume(NOW.offset(30_000_001), WITHIN), None, "too old");
+        assert_eq!(checkpoint(9).resume(NOW.offset(-1), WITHIN), None, "from the future");
+    }
+
+    #[test]
+    fn a_checkpoint_is_kept_until_the_stream_ends_and_a_broken_one_is_passed_over() {
+        let dir = scratch("kept");
+        let checkpoints = Checkpoints::new(Some(dir.clone()));
+        checkpoints.keep(&show(), &checkpoint(2_000_000_000)).unwrap();
+        let origin = checkpoints.origin(&show(), NOW.offset(1_000_000), WITHIN);
+        assert_eq!(origin.resumed.map(|resumed| resumed.epoch), Some(2_000_000_000));
+        assert_eq!(origin.fresh, 2_000_000_001, "above the one that is known");
+        std::fs::write(dir.join("live/show.json"), b"{\"epoch\":").unwrap();
+        assert_eq!(checkpoints.origin(&show(), NOW, WITHIN).resumed, None);
+        checkpoints.forget(&show()).unwrap();
+        checkpoints.forget(&show()).unwrap();
+        assert!(!dir.join("live/show.json").exists());
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+}

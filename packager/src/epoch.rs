@@ -12,7 +12,7 @@ use crate::names::{self, Directory};
 use crate::playlist::multivariant::Ladder;
 use crate::playlist::snapshot::{Control, Report};
 use crate::publish;
-use crate::rendition::{Rendition, Start};
+use crate::rendition::{Listed, Rendition, Start};
 use crate::stream::Output;
 use crate::targets::MILLI;
 
@@ -174,18 +174,15 @@ impl Epoch {
 
     /// Lists what is settled, on all renditions at once, and publishes their playlists.
     pub(crate) fn settle(&mut self, at: &Settling, out: &mut Vec<Output>) {
-        let mut changed = false;
-        let mut closed = false;
-        for rendition in &mut self.renditions {
-            let listed = rendition.list(at.steps);
-            changed |= listed.changed;
-            closed |= listed.closed;
-        }
-        let Some(control) = self.control.filter(|_| changed) else { return };
+        let listed: Vec<Listed> =
+            self.renditions.iter_mut().map(|rendition| rendition.list(at.steps)).collect();
         self.go_live(at.reference, false, out);
-        if !self.live {
-            return;
-        }
+        // A rendition that is not out yet changes nothing that players see.
+        let live = self.renditions.iter().zip(&listed).filter(|(rendition, _)| rendition.is_live());
+        let (changed, closed) = live.fold((false, false), |(changed, closed), (_, listed)| {
+            (changed | listed.changed, closed | listed.closed)
+        });
+        let Some(control) = self.control.filter(|_| changed) else { return };
         let retired = if closed { self.retire(&control, at.reference) } else { Vec::new() };
         self.publish_playlists(&control, false, out);
         out.extend(retired.into_iter().map(Output::Update));

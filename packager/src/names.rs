@@ -72,13 +72,14 @@ pub fn segment(msn: u64) -> String {
     format!("s{msn}.m4s")
 }
 
-/// File name of an init segment, by its content: another configuration is another name (CMAF-4).
-pub fn init(content: &[u8]) -> String {
+/// File name of an init segment, by its content and the number of the first part that needs it: another
+/// configuration is another name (CMAF-4), and so is one that comes back after its file has gone.
+pub fn init(content: &[u8], first_part: u64) -> String {
     // FNV-1a, 64 bits: names differ where contents do, and no secret hangs on it.
     let hash = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("init-{hash:016x}.mp4")
+    format!("init-{hash:016x}-{first_part}.mp4")
 }
 
 #[cfg(test)]
@@ -93,6 +94,8 @@ mod tests {
         assert_eq!(directory.path(&part(7)).as_str(), "t60spc/v0/p7.m4s");
         assert_eq!(directory.from_multivariant(), "t60spc/v0/media.m3u8");
         assert_eq!(directory.from_sibling(), "../v0/media.m3u8");
-        assert_ne!(init(b"a"), init(b"b"));
+        assert_eq!(init(b"a", 1), "init-af63dc4c8601ec8c-1.mp4");
+        assert_ne!(init(b"a", 1), init(b"b", 1));
+        assert_ne!(init(b"a", 1), init(b"a", 9));
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Rendition {
     pub(crate) track: Track,
     pub(crate) directory: Directory,
     pub(crate) window: Window,
+    /// The init segment's content and file name.
+    init: Bytes,
     map: Arc<str>,
     next_part: u64,
     growing: Option<Growing>,
@@ -88,6 +90,7 @@ impl Rendition {
             track: track.clone(),
             directory,
             window: Window::new(next_part),
+            init: Bytes::new(),
             map: "".into(),
             next_part,
             growing: None,
@@ -105,12 +108,13 @@ impl Rendition {
     /// Takes the track as it is from now on; answers a new init segment if there is one (CMAF-4).
     pub(crate) fn describe(&mut self, track: &Track) -> Result<Option<Update>, BoxError> {
         let content = init::write(track)?;
-        let map = names::init(&content);
         self.millifps = millifps(track).or(self.millifps);
         self.track = track.clone();
-        if *self.map == *map {
+        if self.init == content {
             return Ok(None);
         }
+        let map = names::init(&content, self.next_part);
+        self.init = content.clone();
         self.map = map.as_str().into();
         let object = publish::media(ObjectKind::Init, track.kind(), self.directory.path(&map), vec![content]);
         Ok(self.ready(Update::Publish(object)))

@@ -104,6 +104,7 @@ impl Stream {
         self.now = now;
         if let Some(cutter) = &mut self.cutter {
             cutter.interrupt();
+            tracing::debug!(stream = %self.name, dropped = cutter.dropped(), "feed closed");
         }
         self.apply_cuts();
         let Some(reference) = self.tracks.reference().map(|track| track.id) else { return };
