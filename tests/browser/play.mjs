@@ -2,8 +2,9 @@
 // Opens a stream in Chromium, watches it for a while, and prints what a viewer saw as one JSON object.
 //
 //   node play.mjs --url URL --player page|hls|shaka --seconds N [--settle N] [--clock] [--screenshot FILE.png]
-//                 [--width N --height N] [--scheme light|dark] [--trace FILE.json] [--verbose]
+//                 [--width N --height N] [--scheme light|dark] [--trace FILE.json] [--verbose] [--pages DIR]
 //
+// `--pages` takes the page and its assets from a folder (web/dist) instead of those built into the server.
 // URL is the watch page for `page` and the multivariant playlist for the stock players. Latencies count from
 // `settle` seconds (10) after the first picture. Exit code: 0 it played, 1 it did not, 2 wrong usage.
 import { writeFile } from 'node:fs/promises';
@@ -37,6 +38,7 @@ function options() {
         trace: { type: 'string' },
         width: { type: 'string', default: '1280' },
         height: { type: 'string', default: '720' },
+        pages: { type: 'string' },
         scheme: { type: 'string', default: 'light' },
         verbose: { type: 'boolean', default: false },
       },
@@ -65,6 +67,13 @@ async function prepare(browser, want, said) {
   page.on('console', (message) => {
     if (want.verbose) console.error(`[${message.type()}] ${message.text()}`);
   });
+  if (want.pages) {
+    const file = (url) => (url.pathname.startsWith('/assets/') ? url.pathname : '/watch.html');
+    await page.route(
+      (url) => /^\/(assets|watch)\//.test(url.pathname),
+      (route) => route.fulfill({ path: want.pages + file(new URL(route.request().url())) }),
+    );
+  }
   if (want.clock) {
     const parts = `{ decode: ${decode}, since: ${since}, every: ${CLOCK_EVERY} }`;
     await page.addInitScript(`window.readClock = (video) => (${watchClock})(video, ${parts});`);

@@ -6,21 +6,25 @@
  */
 export function probe() {
   const STILL = 300;
+  // Stalls closer together are one: the last frames trickle out.
+  const SAME = 300;
   const state = { firstPictureMillis: null, stalls: [], stallSeconds: 0, longestStall: 0, clock: null };
   let video = null;
   let since = null;
+  let ended = -Infinity;
   let moved = { at: 0, playhead: -1 };
 
   const begin = (at) => {
     if (since !== null || state.firstPictureMillis === null) return;
     since = at;
-    state.stalls.push(at);
+    if (at - ended > SAME) state.stalls.push(at);
   };
   const end = (at) => {
     if (since === null) return;
     state.stallSeconds += (at - since) / 1000;
     state.longestStall = Math.max(state.longestStall, (at - since) / 1000);
     since = null;
+    ended = at;
   };
   const look = () => {
     const now = performance.now();

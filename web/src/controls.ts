@@ -61,9 +61,9 @@ export class Controls implements Face {
 
   changed(): void {
     const { video, session } = this;
-    const picture = session?.meter.firstPictureMillis != null;
-    if (picture && session?.playback && !session.meter.stalled && !this.refusedToStart()) this.say(null);
-    this.stage.toggleAttribute('data-picture', picture && (session?.playback !== undefined || video.readyState > 1));
+    const picture = session?.meter.picturing ?? false;
+    if (picture && !session?.meter.stalled && !this.refusedToStart()) this.say(null);
+    this.stage.toggleAttribute('data-picture', picture);
     this.show('play', video.paused ? 'play' : 'pause', video.paused ? 'Play' : 'Pause');
     const silent = video.muted || video.volume === 0;
     this.show('mute', silent ? 'silence' : 'sound', silent ? 'Turn sound on' : 'Mute');
@@ -156,7 +156,7 @@ export class Controls implements Face {
       return;
     }
     void video.play().then(() => this.changed(), () => undefined);
-    if (session.meter.firstPictureMillis !== null) session.viewing.toLive();
+    if (session.meter.picturing) session.viewing.toLive();
   }
 
   private back(): void {

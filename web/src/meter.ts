@@ -2,12 +2,18 @@
 export class Meter {
   stalls = 0;
   firstPictureMillis: number | null = null;
+  /** The present attachment has shown a picture. */
+  picturing = false;
   private stalledMillis = 0;
   private stalledSince: number | null = null;
   private moved = { at: 0, playhead: -1 };
 
   /** A playhead that stands still for this long (milliseconds) has stalled even where the browser does not say so. */
   private static readonly STILL = 300;
+
+  /** Stalls closer together than this (milliseconds) are one: the last frames trickle out. */
+  private static readonly SAME = 300;
+  private resumedAt = -Infinity;
 
   get stalled(): boolean {
     return this.stalledSince !== null;
@@ -26,13 +32,13 @@ export class Meter {
 
   picture(now: number): void {
     this.firstPictureMillis ??= now;
+    this.picturing = true;
+    this.moved = { at: now, playhead: -1 };
   }
 
   /** The browser says that it ran dry. Before the first picture and in seeks that is no stall. */
   waiting(now: number): void {
-    if (this.firstPictureMillis === null || this.stalledSince !== null) return;
-    this.stalledSince = now;
-    this.stalls += 1;
+    if (this.picturing && this.stalledSince === null) this.begin(now);
   }
 
   /** A look at the playhead. `free`: it should move (not paused, not seeking, not ended). */
@@ -41,19 +47,24 @@ export class Meter {
       const came = playhead !== this.moved.playhead;
       this.moved = { at: now, playhead };
       if (this.stalledSince !== null && (came || !free)) this.resume(now);
-    } else if (now - this.moved.at > Meter.STILL && this.firstPictureMillis !== null && this.stalledSince === null) {
-      this.stalledSince = this.moved.at;
-      this.stalls += 1;
+    } else if (now - this.moved.at > Meter.STILL && this.picturing && this.stalledSince === null) {
+      this.begin(this.moved.at);
     }
   }
 
   /** The source was taken away: what follows is waiting, not stalling. */
   detach(now: number): void {
     if (this.stalledSince !== null) this.resume(now);
-    this.moved = { at: now, playhead: -1 };
+    this.picturing = false;
+  }
+
+  private begin(at: number): void {
+    this.stalledSince = at;
+    if (at - this.resumedAt > Meter.SAME) this.stalls += 1;
   }
 
   private resume(now: number): void {
+    this.resumedAt = now;
     this.stalledMillis += now - (this.stalledSince ?? now);
     this.stalledSince = null;
   }

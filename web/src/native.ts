@@ -6,6 +6,7 @@ export class NativePlayback {
   readonly chosen = -1;
   readonly period = 1;
   readonly edge = null;
+  readonly fresh = false;
   private readonly stop = new AbortController();
 
   constructor(

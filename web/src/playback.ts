@@ -68,6 +68,8 @@ function patient(firstByte: number, times: number): HlsConfig['playlistLoadPolic
 /** hls.js, set up to start at the edge and to leave the playback rate to the page. */
 function configure(known: string): Partial<HlsConfig> {
   return {
+    // `?debug` in the page's address shows hls.js at work in the console.
+    debug: new URLSearchParams(location.search).has('debug'),
     lowLatencyMode: true,
     liveSyncDuration: START_BEHIND,
     liveSyncOnStallIncrease: 0,
@@ -169,6 +171,12 @@ export class Playback {
   /** Where a viewer who wants to be live should be. */
   get edge(): number | null {
     return this.hls.liveSyncPosition;
+  }
+
+  /** A list with something new came within the last two seconds. */
+  get fresh(): boolean {
+    const details = this.hls.latestLevelDetails;
+    return details !== null && details.live && details.age < 2;
   }
 
   close(): void {

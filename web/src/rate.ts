@@ -38,14 +38,18 @@ export interface Steering {
 export interface Limits {
   /** Slack to hold on a perfect network: decoders need a few frames in hand. */
   floor: number;
-  /** Most that stalls may add to the floor, and how much each adds. */
-  maxBoost: number;
+  /** How much a stall adds to the floor, and the most that stalls may add. */
   stallBoost: number;
+  stallBoostMax: number;
+  /** The same for slips, which cost a click in the sound and no more. */
+  slipBoost: number;
+  slipBoostMax: number;
   /** Most that lateness may add to the distance from live. */
   maxLateness: number;
-  /** Calm time before the target is lowered, and how fast then (seconds per second). */
+  /** Calm time before the target is lowered; how fast then, in seconds and in shares of what was added, per second. */
   calm: number;
   lowering: number;
+  loweringShare: number;
   slowest: number;
   fastest: number;
   /** Distance behind the target from which a jump is kinder than minutes of fast playback. */
@@ -54,11 +58,14 @@ export interface Limits {
 
 export const LIMITS: Limits = {
   floor: 0.15,
-  maxBoost: 0.45,
   stallBoost: 0.08,
+  stallBoostMax: 0.45,
+  slipBoost: 0.02,
+  slipBoostMax: 0.1,
   maxLateness: 0.8,
   calm: 20,
   lowering: 0.01,
+  loweringShare: 0.03,
   slowest: 0.95,
   fastest: 1.15,
   jumpBehind: 3,
@@ -69,8 +76,14 @@ const WAKE = 0.04;
 const REST = 0.01;
 /** Rate per second of error; halves an error in about 2 s. */
 const GAIN = 0.35;
+/** Arrivals at the stream's own pace that do not count yet. */
+const UNCOUNTED = 3;
 /** Weight of one arrival in the running mean. */
 const MEAN_WEIGHT = 0.1;
+/** A playhead that loses this much (seconds) without a stall has slipped: the decoders ran dry for a moment. */
+const SLIP = 0.025;
+/** Some browsers move the playhead in steps; the least distance within this time (seconds) hides them. */
+const STEPS = 0.25;
 /** A break in the samples longer than this (seconds) says that the page was asleep. */
 const ASLEEP = 0.6;
 /**
@@ -90,8 +103,11 @@ export class RateControl {
   private peak = -Infinity;
   private touchedAt = 0;
   private boost = 0;
-  private stalls = 0;
-  private calmedAt = 0;
+  private raises = 0;
+  private raisedAt = 0;
+  private rate = 1;
+  /** Where the playhead has been, and the distance from the wall clock at which its rate should keep it. */
+  private track: { distances: { at: number; distance: number }[]; expected: number } | undefined;
   private correcting = false;
   private slackNow = 0;
   private distrustUntil = -Infinity;
@@ -110,7 +126,7 @@ export class RateControl {
 
   /** How much later than the mean the latest recent part came. */
   get lateness(): number {
-    return this.arrivals > 0 ? Math.max(0, this.peak - this.mean) : 0;
+    return this.knowsArrivals ? Math.max(0, this.peak - this.mean) : 0;
   }
 
   get slack(): number {
@@ -128,8 +144,12 @@ export class RateControl {
     const trusted = this.isTrusted(last, sample);
     if (sample.end > last.end + 1e-4) this.arrive(last, sample, trusted);
     if (sample.stalled && !last.stalled && this.arrivals > 0 && trusted) this.stall(sample.now);
+    this.watchForSlips(last, sample, trusted);
     this.relax(sample.now - last.now, sample.now);
-    return this.decide(sample, trusted);
+    const steering = this.decide(sample, trusted);
+    this.rate = steering.rate;
+    if (steering.jump > 0) this.track = undefined;
+    return steering;
   }
 
   private isAnotherTimeline(last: Sample, sample: Sample): boolean {
@@ -149,45 +169,74 @@ export class RateControl {
     this.arrivedAt = -Infinity;
     this.touchedAt = sample.now;
     this.correcting = false;
+    this.track = undefined;
     this.slackNow = sample.end - sample.playhead;
   }
 
-  /** Parts that follow at once on another one (start-up, after an outage) say nothing about lateness. */
+  /**
+   * Parts that follow at once on another one (after an outage) say nothing about lateness, and the first few
+   * come late because the player is still busy with its start.
+   */
   private arrive(last: Sample, sample: Sample, trusted: boolean): void {
     const since = sample.now - this.arrivedAt;
     this.arrivedAt = sample.now;
     if (since < 0.3 * sample.period || since === Infinity || !trusted) return;
-    const need = sample.now - last.end;
-    this.mean = this.arrivals === 0 ? need : this.mean + this.meanWeight() * (need - this.mean);
     this.arrivals += 1;
+    if (!this.knowsArrivals) return;
+    const need = sample.now - last.end;
+    const counted = this.arrivals - UNCOUNTED;
+    this.mean = counted === 1 ? need : this.mean + Math.max(MEAN_WEIGHT, 1 / counted) * (need - this.mean);
     if (need >= this.peak - REST) this.touchedAt = sample.now;
     this.peak = Math.max(this.peak, need);
   }
 
-  /** A plain mean at first, then an exponential one. */
-  private meanWeight(): number {
-    return Math.max(MEAN_WEIGHT, 1 / (this.arrivals + 1));
+  private get knowsArrivals(): boolean {
+    return this.arrivals > UNCOUNTED;
   }
 
   private stall(now: number): void {
-    this.boost = Math.min(this.limits.maxBoost, this.boost + this.limits.stallBoost);
-    this.stalls += 1;
-    this.calmedAt = now;
+    this.raise(this.limits.stallBoost, this.limits.stallBoostMax, now);
   }
 
-  /** Lowers what was raised, slowly, once it has been calm; each stall of late makes it wait longer. */
+  private raise(by: number, most: number, now: number): void {
+    if (this.boost < most) this.boost = Math.min(most, this.boost + by);
+    this.raises += 1;
+    this.raisedAt = now;
+  }
+
+  /**
+   * How much must be in hand depends on the machine's decoders and audio output, and no event tells when it was
+   * too little for a moment. But the playhead then falls behind where its rate should have taken it.
+   */
+  private watchForSlips(last: Sample, sample: Sample, trusted: boolean): void {
+    if (!trusted || sample.stalled || last.stalled || sample.playhead < last.playhead) {
+      this.track = undefined;
+      return;
+    }
+    const track = (this.track ??= { distances: [], expected: Infinity });
+    track.distances.push({ at: sample.now, distance: sample.now - sample.playhead });
+    while (track.distances[0]!.at < sample.now - STEPS) track.distances.shift();
+    const least = Math.min(...track.distances.map(({ distance }) => distance));
+    track.expected = Math.min(least, track.expected + (1 - this.rate) * (sample.now - last.now));
+    if (sample.now - track.distances[0]!.at < STEPS / 2 || least <= track.expected + SLIP) return;
+    track.expected = least;
+    this.raise(this.limits.slipBoost, this.limits.slipBoostMax, sample.now);
+  }
+
+  /** Lowers what was raised, slowly, once it has been calm; each raise of late makes it wait longer. */
   private relax(elapsed: number, now: number): void {
-    const { calm, lowering, maxLateness } = this.limits;
-    const patience = calm * 2 ** Math.min(this.stalls, 4);
+    const { calm, lowering, loweringShare, maxLateness } = this.limits;
+    const patience = calm * 2 ** Math.min(this.raises, 4);
     if (now - this.touchedAt > OUTAGE_MEMORY) {
       this.peak = Math.min(this.peak, this.mean + maxLateness);
     }
     if (now - this.touchedAt > calm) {
-      this.peak = Math.max(this.peak - lowering * elapsed, this.mean);
+      const share = loweringShare * (this.peak - this.mean);
+      this.peak = Math.max(this.peak - (lowering + share) * elapsed, this.mean);
     }
-    if (now - this.calmedAt > patience) {
+    if (now - this.raisedAt > patience) {
       this.boost = Math.max(0, this.boost - lowering * elapsed);
-      if (this.boost === 0) this.stalls = 0;
+      if (this.boost === 0) this.raises = 0;
     }
   }
 
@@ -203,13 +252,13 @@ export class RateControl {
 
   /**
    * The highest of the remembered need and the one now, so that slack is never more than what is buffered.
-   * Until two parts have come at the stream's own pace, the need expected at the next one stands in for memory.
+   * Until arrivals count, the need expected at the next one stands in for memory.
    */
   private worstNeed(sample: Sample): number {
     const current = sample.now - sample.end;
-    if (this.arrivals >= 2) return Math.max(this.peak, current);
+    if (this.knowsArrivals) return Math.max(this.peak, current);
     const arrived = this.arrivedAt === -Infinity ? sample.now : this.arrivedAt;
-    return Math.max(this.peak, current, arrived + sample.period - sample.end);
+    return Math.max(current, arrived + sample.period - sample.end);
   }
 
   private rateFor(error: number): number {

@@ -3,15 +3,13 @@ import { ServerClock } from './clock';
 import { Meter } from './meter';
 import { NativePlayback, playsNatively } from './native';
 import { Playback, hasMediaSource, type Failure, type Level } from './playback';
-import { sleep, Source, type Look } from './source';
+import { sleep, Source, type Live, type Look } from './source';
 import type { StreamName } from './stream';
 import { Viewing } from './viewing';
 import * as words from './words';
 
-type Live = Look & { is: 'live' };
-
 /** How one attachment came to its end. */
-type Outcome = { is: 'ended' } | { is: 'changed'; to: Live } | { is: 'failed'; failure: Failure };
+type Outcome = { is: 'ended' } | { is: 'gone' } | { is: 'changed'; to: Live } | { is: 'failed'; failure: Failure };
 
 /** What the page shows of a session. */
 export interface Face {
@@ -21,6 +19,8 @@ export interface Face {
   changed(): void;
 }
 
+/** A server that has not said by then (milliseconds) that the stream is live holds the request until it is. */
+const WAITS_AFTER = 800;
 /** Delays before another try (milliseconds); the first is free when it had played well until then. */
 const RETRY = [0, 1000, 2000, 4000, 8000];
 const UNSUPPORTED_RETRY = 15_000;
@@ -37,6 +37,7 @@ export class Session {
   readonly errors: string[] = [];
   private readonly source: Source;
   private liveSince = 0;
+  private stuck: (() => void) | undefined;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -44,7 +45,7 @@ export class Session {
     private readonly face: Face,
   ) {
     this.source = new Source(name, this.clock);
-    this.viewing = new Viewing(video, this.meter, () => this.noticed());
+    this.viewing = new Viewing(video, this.meter, () => this.noticed(), () => this.stuck?.());
   }
 
   /** Never returns but by its signal. */
@@ -54,7 +55,7 @@ export class Session {
     let next: Live | undefined;
     this.face.say(words.OPENING);
     for (;;) {
-      const live: Live = next ?? (await this.source.untilLive(signal, ended, (look) => this.wait(look, ended !== null)));
+      const live: Live = next ?? (await this.untilLive(signal, ended));
       next = undefined;
       ended = null;
       const began = performance.now();
@@ -73,8 +74,17 @@ export class Session {
     return shown === null ? null : (Date.now() + this.clock.offset - shown) / 1000;
   }
 
-  private wait(look: Look, ended: boolean): void {
-    this.face.say(words.whileWaiting(look, ended));
+  private async untilLive(signal: AbortSignal, ended: string | null): Promise<Live> {
+    const say = (look: Look) => this.face.say(words.whileWaiting(look, ended !== null));
+    const held = setTimeout(() => say({ is: 'absent' }), WAITS_AFTER);
+    try {
+      return await this.source.untilLive(signal, ended, (look) => {
+        clearTimeout(held);
+        say(look);
+      });
+    } finally {
+      clearTimeout(held);
+    }
   }
 
   private async pause(failure: Failure, tries: number, signal: AbortSignal): Promise<void> {
@@ -91,8 +101,8 @@ export class Session {
     const over = () => stop.abort(signal.reason);
     signal.addEventListener('abort', over, { once: true });
     const changed = this.source
-      .untilChanged(stop.signal, live)
-      .then((to): Outcome => ({ is: 'changed', to }));
+      .untilChanged(stop.signal, live, () => this.meter.stalled)
+      .then((to): Outcome => (to ? { is: 'changed', to } : { is: 'gone' }));
     try {
       return await Promise.race([this.attach(live), changed]);
     } finally {
@@ -111,6 +121,7 @@ export class Session {
         ended: () => resolve({ is: 'ended' }),
         failed: (failure: Failure) => resolve({ is: 'failed', failure }),
       };
+      this.stuck = () => listener.failed({ is: 'media', detail: 'stuck although new media is listed' });
       const { video } = this;
       if (hasMediaSource()) this.playback = new Playback(video, this.source.url, live.text, this.clock, listener);
       else if (playsNatively(video)) this.playback = new NativePlayback(video, this.source.url, listener);
@@ -132,9 +143,11 @@ export class Session {
   }
 
   private detach(): void {
+    this.stuck = undefined;
     this.viewing.detach();
     this.playback?.close();
     this.playback = undefined;
+    this.face.changed();
   }
 
   private noticed(): void {

@@ -17,10 +17,15 @@ declare global {
   }
 }
 
+export type Live = Look & { is: 'live' };
+
 const SOON = 1000;
 const UNREACHABLE_MAX = 8000;
 /** How often the playlist is looked at while it plays; the answer is a 304 without a body. */
 const LOOK_EVERY = 5000;
+const LOOK_EVERY_HURRIED = 1000;
+/** As many answers in a row that there is no such stream end the playing. */
+const ABSENT_IS_GONE = 2;
 
 export class Source {
   readonly url: string;
@@ -62,7 +67,7 @@ export class Source {
    * Resolves when the stream is live and is not `ended`, the playlist that has come to its end.
    * `told` hears each look that found nothing, so that the page can say why it waits.
    */
-  async untilLive(signal: AbortSignal, ended: string | null, told: (look: Look) => void): Promise<Look & { is: 'live' }> {
+  async untilLive(signal: AbortSignal, ended: string | null, told: (look: Look) => void): Promise<Live> {
     let failures = 0;
     for (;;) {
       const began = Date.now();
@@ -77,12 +82,21 @@ export class Source {
     }
   }
 
-  /** Resolves with the new playlist when its renditions are no longer those of `playing`. */
-  async untilChanged(signal: AbortSignal, playing: { text: string; etag: string | null }): Promise<Look & { is: 'live' }> {
+  /**
+   * Watches the playlist while it plays. Resolves with the new one when its renditions are no longer those of
+   * `playing`, and with null when it is gone. While `hurried` it looks more often.
+   */
+  async untilChanged(signal: AbortSignal, playing: { text: string; etag: string | null }, hurried: () => boolean): Promise<Live | null> {
     let { etag } = playing;
+    let absent = 0;
+    let lookedAt = Date.now();
     for (;;) {
-      await sleep(LOOK_EVERY, signal);
+      await sleep(LOOK_EVERY_HURRIED, signal);
+      if (!hurried() && Date.now() - lookedAt < LOOK_EVERY) continue;
+      lookedAt = Date.now();
       const look = await this.look(signal, false, etag);
+      absent = look.is === 'absent' ? absent + 1 : 0;
+      if (absent >= ABSENT_IS_GONE) return null;
       if (look.is !== 'live') continue;
       if (shape(look.text) !== shape(playing.text)) return look;
       etag = look.etag;

@@ -8,7 +8,16 @@ const EVERY = 50;
 export interface Attached {
   readonly period: number;
   readonly edge: number | null;
+  /** The server still lists new media. */
+  readonly fresh: boolean;
 }
+
+/** A stall this long (milliseconds) while new media is listed elsewhere: the playhead is in a hole, and is helped out. */
+const HOLE_AFTER = 1500;
+/** The least distance (seconds) to media that is worth such a jump. */
+const HOLE = 1;
+/** A stall this long (milliseconds) while new media is listed: the player is stuck for good. */
+const STUCK_AFTER = 10_000;
 
 export class Viewing {
   readonly control = new RateControl();
@@ -21,6 +30,7 @@ export class Viewing {
     private readonly video: HTMLVideoElement,
     private readonly meter: Meter,
     private readonly changed: () => void,
+    private readonly stuck: () => void,
   ) {
     video.addEventListener('waiting', () => {
       if (this.attached && !video.seeking) meter.waiting(performance.now());
@@ -68,7 +78,7 @@ export class Viewing {
   /** Takes a sample now. Called by the timer, and at each append because that is when the need is at its highest. */
   look(): void {
     const { attached, video, meter } = this;
-    if (!attached || meter.firstPictureMillis === null) return;
+    if (!attached || !meter.picturing) return;
     const now = performance.now();
     const free = !video.paused && !video.seeking && !video.ended;
     const stalledBefore = meter.stalled;
@@ -78,7 +88,16 @@ export class Viewing {
       if (video.playbackRate !== 1) video.playbackRate = 1;
       return;
     }
+    if (meter.stalled && attached.fresh) this.rescue(now, attached);
     this.steer(now, attached);
+  }
+
+  /** After a restart of the server, hls.js may wait at a place that no list will ever cover again. */
+  private rescue(now: number, { edge }: Attached): void {
+    const { video, meter } = this;
+    const stalled = meter.stalledFor(now);
+    if (stalled > STUCK_AFTER) this.stuck();
+    else if (stalled > HOLE_AFTER && edge !== null && edge > video.currentTime + this.ahead + HOLE) video.currentTime = edge;
   }
 
   /** Goes to where a live viewer belongs. */
