@@ -13,6 +13,7 @@ use super::{MEGABITS, Setting, runtime};
 use crate::error::Error;
 use crate::http1::{Answer, Body, Connection};
 use crate::playlist::Listed;
+use crate::process::Program;
 use crate::publisher::{Publisher, Sent};
 use crate::report::Row;
 use crate::server::{Server, load, reload};
@@ -25,6 +26,8 @@ const BUDGET_MS: f64 = 50.0;
 const PLAYERS: usize = 2_000;
 /// Players must be waiting for at least this long when the part's last frame is written.
 const MARGIN: Duration = Duration::from_millis(10);
+/// From the last request sent to where the server has surely read them all.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How many parts ahead playlists are asked for, so that all players wait in time.
 const AHEAD: u64 = 3;
 
@@ -47,15 +50,18 @@ async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>,
     let mut herd = Herd { players, probe, path, sent: publisher.sent(), late_rounds: 0 };
     let mut rows = Vec::new();
     for held in [Held::Playlist, Held::Part] {
-        let before = server.program.cpu();
-        let (mut all, mut slowest_round) = (Vec::new(), 0.0_f64);
+        let (mut all, mut firsts, mut cpu) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut slowest_round = 0.0_f64;
         for _ in 0..rounds {
-            let times = herd.round(held).await?;
+            let (times, spent) = herd.round(held, &server.program).await?;
             slowest_round = slowest_round.max(Spread::new(times.clone()).ms(95.0));
+            firsts.extend(times.iter().min());
             all.extend(times);
+            cpu += spent;
         }
-        let cpu = (server.program.cpu() - before).as_secs_f64() * 1e6 / all.len() as f64;
-        rows.extend(held.rows(&Spread::new(all), rounds, slowest_round, cpu));
+        let cpu = cpu.as_secs_f64() * 1e6 / all.len() as f64;
+        let first = Spread::new(firsts).ms(50.0);
+        rows.extend(held.rows(&Spread::new(all), rounds, (first, slowest_round), cpu));
     }
     if let Some(last) = rows.last_mut() {
         last.detail.push_str(&format!("; {} rounds began too late and do not count", herd.late_rounds));
@@ -72,7 +78,7 @@ enum Held {
 }
 
 impl Held {
-    fn rows(self, spread: &Spread, rounds: usize, slowest_round: f64, cpu: f64) -> Vec<Row> {
+    fn rows(self, spread: &Spread, rounds: usize, (first, slowest_round): (f64, f64), cpu: f64) -> Vec<Row> {
         let what = match self {
             Self::Playlist => "blocked playlists",
             Self::Part => "held part requests (75 kB each)",
@@ -81,7 +87,7 @@ impl Held {
             Row::new("herd", format!("one part → {PLAYERS} {what}, {name}"), "ms", spread.ms(percent))
         };
         let detail = format!(
-            "{rounds} rounds; slowest round's p95 {slowest_round:.1} ms; server CPU {cpu:.1} µs per answer, packaging included"
+            "{rounds} rounds; the first player of a round after {first:.1} ms (median); slowest round's p95 {slowest_round:.1} ms; server CPU {cpu:.1} µs per answer once all wait"
         );
         let p95 = row(95.0, "p95").detail(detail);
         let p95 = if self == Self::Playlist { p95.budget(BUDGET_MS) } else { p95 };
@@ -99,23 +105,24 @@ struct Herd {
 }
 
 impl Herd {
-    /// Holds all requests until they are answered: how long each took from the part's last frame. A round that began
-    /// too late is repeated.
-    async fn round(&mut self, held: Held) -> Result<Vec<Duration>, Error> {
+    /// Holds all requests until they are answered: how long each took from the part's last frame, and the server's
+    /// CPU time from when all were waiting. A round that began too late is repeated.
+    async fn round(&mut self, held: Held, server: &Program) -> Result<(Vec<Duration>, Duration), Error> {
         const ATTEMPTS: usize = 20;
         for _ in 0..ATTEMPTS {
             let target = self.target(held).await?;
             for player in &mut self.players {
                 player.send(&target).await?;
             }
-            let waiting = clock::now();
+            // Until the server has read them all.
+            tokio::time::sleep(SETTLE).await;
+            let (waiting, cpu) = (clock::now(), server.cpu());
             let answers = self.receive(&target, held).await?;
+            let cpu = server.cpu() - cpu;
             let written = self.written(&target, held, &answers).await?;
             if waiting + MARGIN < written {
-                return Ok(answers
-                    .iter()
-                    .map(|answer| answer.at.saturating_duration_since(written))
-                    .collect());
+                let times = answers.iter().map(|answer| answer.at.saturating_duration_since(written));
+                return Ok((times.collect(), cpu));
             }
             self.late_rounds += 1;
         }
