@@ -164,10 +164,14 @@ impl Advice {
                  and AAC audio."
             ),
             Self::ExtraTracks { kind, unused } => {
-                format!("{unused} more {} track(s) came than are used: only the first one plays.", kind.as_str())
+                format!(
+                    "{unused} more {} track(s) came than are used: only the first one plays.",
+                    kind.as_str()
+                )
             }
             Self::VariableFrameRate => {
-                "The frame rate varies, so parts are longer and latency grows: set a constant frame rate.".into()
+                "The frame rate varies, so parts are longer and latency grows: set a constant frame rate."
+                    .into()
             }
             Self::UnknownCodec { codec } => {
                 format!("Codec {codec} is not known: set the encoder to H.264 or HEVC video and AAC audio.")
@@ -198,8 +202,10 @@ pub struct EdgeTick {
 }
 
 /// Upper bounds of [`EdgeTick::latency_buckets`], in microseconds (QOE-32: 1, 2, 5 steps).
-pub const REQUEST_BUCKETS_MICROS: [u64; 13] =
-    [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000];
+pub const REQUEST_BUCKETS_MICROS: [u64; 13] = [
+    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
+    10_000_000,
+];
 
 /// Something that happened in a stage.
 #[derive(Clone, PartialEq, Debug)]
