@@ -43,6 +43,7 @@ export class Controls implements Face {
     const box = this.part('message');
     box.toggleAttribute('data-shown', message !== null);
     box.toggleAttribute('data-busy', message?.busy ?? false);
+    this.stage.toggleAttribute('data-tap', message === words.TAP);
     // Text that stays the same is not read out again by a screen reader.
     if (!message) return;
     this.write('title', message.title);
@@ -68,7 +69,7 @@ export class Controls implements Face {
     const silent = video.muted || video.volume === 0;
     this.show('mute', silent ? 'silence' : 'sound', silent ? 'Turn sound on' : 'Mute');
     this.part<HTMLInputElement>('volume').value = String(silent ? 0 : Math.round(video.volume * 100));
-    this.part('unmute').hidden = !(picture && silent && !this.part('unmute').dataset.done);
+    this.part('unmute').hidden = !(picture && silent && !video.paused && !this.part('unmute').dataset.done);
     const full = document.fullscreenElement !== null;
     this.show('fullscreen', full ? 'shrink' : 'grow', full ? 'Leave full screen' : 'Full screen');
     if (video.paused) this.wake();
@@ -143,7 +144,7 @@ export class Controls implements Face {
 
   /** A mouse plays and pauses; a finger first asks for the controls. */
   private tapped(): void {
-    if (matchMedia('(hover: hover)').matches) this.playOrPause();
+    if (matchMedia('(hover: hover)').matches || this.message === words.TAP) this.playOrPause();
     else this.wake();
   }
 

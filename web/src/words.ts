@@ -27,7 +27,7 @@ export const NO_NAME: Message = {
 };
 export const TAP: Message = {
   title: 'Ready to play',
-  detail: 'Your browser wants a tap on the play button first.',
+  detail: 'Your browser wants a tap here first.',
   busy: false,
 };
 export const HELD_UP: Message = {
