@@ -25,29 +25,31 @@ fn case<'a>(name: &'a str, rate: &'a str, gop: u32, frames: u64) -> Case<'a> {
 }
 
 const B_FRAMES: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-b_strategy", "0"];
-/// Every third frame is missing, and the rest keep their times.
+/// A third of the frames are missing, and the rest come up to 25 ms late.
 const VARIABLE: &[&str] = &[
     "-vf",
-    "select='mod(n,3)'",
+    "select='gt(random(1),0.33)',settb=1/1000,setpts='PTS+25*random(2)'",
     "-vsync",
     "vfr",
+    "-enc_time_base",
+    "1/1000",
     "-c:v",
     "libx264",
     "-preset",
     "ultrafast",
-    "-enc_time_base",
-    "1/1000",
+    "-force_key_frames",
+    "expr:gte(t,n_forced*2)",
 ];
 
 fn cases() -> Vec<Case<'static>> {
     let b_frames = case("b-frames.mp4", "25", 50, 150);
-    let variable = case("variable.mp4", "25", 34, 100);
+    let variable = case("variable.mp4", "25", 1_000, 100);
     let long = case("gop-8s.mp4", "25", 200, 150);
     vec![
         Case { drawing: Drawing { seconds: 45, ..long.drawing }, start: 25, ..long },
         Case { drawing: Drawing { video: B_FRAMES, ..b_frames.drawing }, ..b_frames },
         case("gop-2s.mp4", "25", 50, 150),
-        Case { drawing: Drawing { video: VARIABLE, ..variable.drawing }, ..variable },
+        Case { drawing: Drawing { video: VARIABLE, ..variable.drawing }, frames: 85..=115, ..variable },
         case("fps-24.mp4", "24", 24, 144),
         case("fps-25.mp4", "25", 25, 150),
         case("fps-29-97.mp4", "30000/1001", 30, 180),

@@ -96,7 +96,8 @@ fn faults_of_numbers() -> Vec<(Rule, Plant)> {
         (rule::SEGMENT_OVER_TARGET, text(|_, t| t.replace("#EXTINF:1.00000", "#EXTINF:1.50000"))),
         (rule::PART_OVER_TARGET, text(|_, t| t.replace("TARGET=0.214", "TARGET=0.199"))),
         (rule::PART_TARGET_RANGE, text(|_, t| t.replace("TARGET=0.214", "TARGET=1.214"))),
-        (rule::PART_TOO_SHORT, text(|_, t| t.replace("TARGET=0.214", "TARGET=0.237"))),
+        (rule::PART_TOO_SHORT, text(|_, t| t.replace("TARGET=0.214", "TARGET=0.245"))),
+        (rule::PART_SHORT_BY_SOURCE, text(|_, t| t.replace("TARGET=0.214", "TARGET=0.237"))),
         (rule::EXTINF_SUM, text(|_, t| t.replace("#EXTINF:1.00000", "#EXTINF:1.00100"))),
         (
             rule::AUDIO_INDEPENDENT,
@@ -317,6 +318,10 @@ fn faults_between_renditions() -> Vec<(Rule, Plant)> {
         ),
         (
             rule::AUDIO_START,
+            part(|m, b| if m.rendition == Rendition::Audio { add(b, b"tfdt", 10, 16) } else { b }),
+        ),
+        (
+            rule::AUDIO_NEAR,
             part(|m, b| if m.rendition == Rendition::Audio { add(b, b"tfdt", 10, 4) } else { b }),
         ),
     ]
@@ -327,6 +332,7 @@ fn faults_of_the_multivariant() -> Vec<(Rule, Plant)> {
         (rule::MULTIVARIANT, index(|_| "hello".into())),
         (rule::VARIANT, index(|t| t.replace(",FRAME-RATE=25.000", ""))),
         (rule::VARIANT, index(|t| t.replace(",RESOLUTION=640x360", ""))),
+        (rule::FRAME_RATE, index(|t| t.replace("FRAME-RATE=25.000", "FRAME-RATE=1000.000"))),
         (rule::AUDIO_GROUP, index(|t| t.replace("GROUP-ID=\"aac\"", "GROUP-ID=\"other\""))),
         (rule::AUDIO_GROUP, index(|t| t.replace(",CHANNELS=\"2\"", ""))),
         (rule::CODECS, index(|t| t.replace("640028", "42c01e"))),

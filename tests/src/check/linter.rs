@@ -65,7 +65,7 @@ pub struct Linter {
 }
 
 impl Linter {
-    /// Takes the multivariant playlist. A media playlist alone may be followed too: [`Self::only`].
+    /// Takes the multivariant playlist, or a newer one. A media playlist alone may be followed too: [`Self::only`].
     pub fn multivariant(&mut self, url: &str, text: &str, at: Duration) -> Multivariant {
         let (multivariant, faults) = multivariant::read(url, text);
         self.note_all(url, faults, at);
@@ -78,17 +78,29 @@ impl Linter {
 
     /// Follows one media playlist without a multivariant one.
     pub fn only(&mut self, url: &str, audio: bool) {
-        self.add(Entry { url: url.to_owned(), audio, codecs: Vec::new(), resolution: None, bandwidth: None });
+        self.add(Entry {
+            url: url.to_owned(),
+            audio,
+            codecs: Vec::new(),
+            resolution: None,
+            millifps: None,
+            bandwidth: None,
+        });
     }
 
     fn add(&mut self, entry: Entry) {
-        self.renditions.entry(entry.url.clone()).or_insert_with(|| Rendition {
-            entry,
-            latest: None,
-            received: Duration::ZERO,
-            advanced: Duration::ZERO,
-            timeline: Timeline::default(),
-        });
+        match self.renditions.entry(entry.url.clone()) {
+            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().entry = entry,
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(Rendition {
+                    entry,
+                    latest: None,
+                    received: Duration::ZERO,
+                    advanced: Duration::ZERO,
+                    timeline: Timeline::default(),
+                });
+            }
+        }
         self.report.renditions = self.renditions.len();
     }
 
@@ -299,24 +311,36 @@ impl Linter {
         for (rule, detail) in self.beside.finish() {
             self.report.add(rule, "all renditions", &detail, at);
         }
-        let audio: u64 = self.peaks(true).max().unwrap_or(0);
-        let over = |rendition: &&Rendition| {
-            let shared = if rendition.entry.audio { 0 } else { audio };
-            let peak = rendition.timeline.peak() + shared;
-            rendition.entry.bandwidth.is_some_and(|bandwidth| peak > bandwidth / 4 * 5)
-        };
-        let found: Vec<_> =
-            self.renditions.values().filter(over).map(|r| (r.entry.url.clone(), r.timeline.peak())).collect();
-        for (url, peak) in found {
-            self.report.add(
-                rule::BANDWIDTH,
-                &url,
-                &format!("a segment of {peak} bit/s and audio of {audio}"),
-                at,
-            );
-        }
+        self.judge_rates(at);
         self.report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.rule.severity));
         self.report
+    }
+
+    /// What the multivariant playlist promises of rates, beside what came.
+    fn judge_rates(&mut self, at: Duration) {
+        let audio: u64 = self.peaks(true).max().unwrap_or(0);
+        let mut found = Vec::new();
+        for Rendition { entry, timeline, .. } in self.renditions.values() {
+            let peak = timeline.peak() + if entry.audio { 0 } else { audio };
+            if let Some(bandwidth) = entry.bandwidth.filter(|bandwidth| peak > bandwidth / 4 * 5) {
+                found.push((
+                    rule::BANDWIDTH,
+                    entry.url.clone(),
+                    format!("a segment of {peak} bit/s, not {bandwidth}"),
+                ));
+            }
+            let (Some(told), Some(is)) = (entry.millifps, timeline.millifps()) else { continue };
+            if !entry.audio && (told * 4 > is * 5 || told * 5 < is * 4) {
+                found.push((
+                    rule::FRAME_RATE,
+                    entry.url.clone(),
+                    format!("{told} frames in 1 000 s, not {is}"),
+                ));
+            }
+        }
+        for (rule, url, detail) in found {
+            self.report.add(rule, &url, &detail, at);
+        }
     }
 
     fn peaks(&self, audio: bool) -> impl Iterator<Item = u64> {

@@ -89,18 +89,23 @@ fn durations(list: &MediaPlaylist, segment: &Segment, found: &mut Vec<Found>) {
 
 fn part_lengths(list: &MediaPlaylist, segment: &Segment, found: &mut Vec<Found>) {
     let Some(target) = list.constants.part_target.map(|target| target.micros) else { return };
-    for (index, part) in segment.parts.iter().enumerate() {
+    for part in &segment.parts {
         let micros = part.duration.micros;
         if micros > target {
             found.push((rule::PART_OVER_TARGET, format!("{}: {micros} µs of {target} µs", part.uri)));
         }
-        let next = segment.parts.get(index + 1);
-        // Whether an open segment's newest part is its last is not known yet.
-        let exempt = part.independent || part.gap || next.is_none_or(|next| next.gap);
-        if micros * 100 < target * 85 && !exempt {
-            found.push((rule::PART_TOO_SHORT, format!("{}: {micros} µs of {target} µs", part.uri)));
-        }
     }
+}
+
+/// The part is shorter than LLHLS-3 allows: no exception of that rule is for it.
+pub fn too_short(list: &MediaPlaylist, segment: &Segment, index: usize) -> bool {
+    let (Some(part), Some(target)) = (segment.parts.get(index), list.constants.part_target) else {
+        return false;
+    };
+    let next = segment.parts.get(index + 1);
+    // Whether an open segment's newest part is its last is not known yet.
+    let exempt = part.independent || part.gap || next.is_none_or(|next| next.gap);
+    part.duration.micros * 100 < target.micros * 85 && !exempt
 }
 
 /// Where parts are listed (LLHLS-7).

@@ -16,6 +16,8 @@ pub struct Entry {
     pub codecs: Vec<String>,
     /// RESOLUTION.
     pub resolution: Option<(u64, u64)>,
+    /// FRAME-RATE in thousandths.
+    pub millifps: Option<u64>,
     /// BANDWIDTH; `None` for a rendition of a group.
     pub bandwidth: Option<u64>,
 }
@@ -101,6 +103,7 @@ fn variant_entry(url: &str, variant: &VariantStream) -> Option<Entry> {
         audio: codecs.iter().all(|codec| is_audio(codec)),
         codecs,
         resolution: variant.resolution.map(|size| (size.width, size.height)),
+        millifps: variant.frame_rate.map(|rate| (rate * 1_000.0) as u64),
         bandwidth: Some(variant.bandwidth),
     })
 }
@@ -137,7 +140,7 @@ fn group_entry(
     let users = master.variants.iter().filter(|variant| variant.audio.as_deref() == Some(group));
     let codecs = users.flat_map(codecs).filter(|codec| is_audio(codec)).collect();
     let url = resolve(url, media.uri.as_deref()?);
-    Some(Entry { url, audio: true, codecs, resolution: None, bandwidth: None })
+    Some(Entry { url, audio: true, codecs, resolution: None, millifps: None, bandwidth: None })
 }
 
 /// Segments of a media playlist as m3u8-rs reads them: URIs, or why it refuses.

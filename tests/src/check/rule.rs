@@ -54,6 +54,7 @@ rules! {
     PART_OVER_TARGET Error "LLHLS-2" "a part is longer than PART-TARGET";
     PART_TARGET_RANGE Warning "LLHLS-5" "PART-TARGET is outside 0.1 to 1.0 s";
     PART_TOO_SHORT Error "LLHLS-3" "a part is shorter than 85 % of PART-TARGET";
+    PART_SHORT_BY_SOURCE Warning "LLHLS-3" "a part is shorter than 85 % of PART-TARGET, as the source's next frame is too long for it";
     EXTINF_SUM Error "LLHLS-11" "EXTINF differs from the sum of its parts";
     AUDIO_INDEPENDENT Error "LLHLS-6" "an audio part is not INDEPENDENT";
     PARTS_DROPPED_EARLY Error "LLHLS-7" "parts are not listed for the newest 3 target durations";
@@ -86,9 +87,12 @@ rules! {
     LOCKSTEP Warning "LLHLS-16" "a rendition published a part more than 50 ms after another";
     AUDIO_START Error "TL-38" "audio starts more than half an access unit from the video's boundary";
 
+    AUDIO_NEAR Warning "TL-38" "audio starts more than half an access unit, but less than a frame more, from the boundary";
+
     // The multivariant playlist.
     MULTIVARIANT Error "LLHLS-33" "the multivariant playlist is not valid";
     VARIANT Error "LLHLS-33" "a variant lacks BANDWIDTH, CODECS, RESOLUTION or FRAME-RATE";
+    FRAME_RATE Error "LLHLS-33" "FRAME-RATE is not that of the media";
     AUDIO_GROUP Error "LLHLS-34" "an audio group is missing or incomplete";
     CODECS Error "CMAF-5" "CODECS or RESOLUTION differs from the init segment";
     BANDWIDTH Error "LLHLS-33" "a segment exceeds 125 % of BANDWIDTH";

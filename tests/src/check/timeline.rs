@@ -1,11 +1,12 @@
 //! One rendition's media, in the order of its playlist: whether it is continuous and is what the playlist says.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::chunk::{Chunk, read_chunks};
 use super::init::{Init, MediaFault, read_init};
+use super::listing::too_short;
 use super::playlist::{Edge, MediaPlaylist, Segment};
 use super::rule;
 
@@ -50,6 +51,8 @@ struct Listed {
     independent: bool,
     /// The segment's URI and its number of parts, on its last part.
     closes: Option<(String, usize)>,
+    /// PART-TARGET in microseconds.
+    target: i64,
 }
 
 /// Where a segment's media begins, for comparison between renditions.
@@ -84,6 +87,11 @@ pub struct Timeline {
     frame_micros: i64,
     peak: u64,
     looked_at: u64,
+    frames: u64,
+    frames_micros: u64,
+    /// Parts shorter than LLHLS-3 allows, until the media tells why.
+    short: HashSet<String>,
+    before: Option<(String, i64)>,
 }
 
 impl Timeline {
@@ -91,14 +99,17 @@ impl Timeline {
     pub fn list(&mut self, list: &MediaPlaylist, independent_segments: bool) {
         self.independent_segments = independent_segments;
         for segment in list.segments.iter().filter(|segment| !segment.parts.is_empty()) {
-            self.list_segment(segment);
+            self.list_segment(list, segment);
         }
     }
 
-    fn list_segment(&mut self, segment: &Segment) {
+    fn list_segment(&mut self, list: &MediaPlaylist, segment: &Segment) {
         for (index, part) in segment.parts.iter().enumerate() {
             let edge = Edge { msn: segment.msn, part: index as u64, complete: false };
             let last = segment.complete() && index + 1 == segment.parts.len();
+            if too_short(list, segment, index) {
+                self.short.insert(part.uri.clone());
+            }
             if self.queued.is_some_and(|queued| edge <= queued) {
                 if last {
                     self.close(segment);
@@ -115,6 +126,7 @@ impl Timeline {
                 micros: part.duration.micros,
                 independent: part.independent,
                 closes: last.then(|| (segment.uri.clone(), segment.parts.len())),
+                target: list.constants.part_target.map_or(0, |target| target.micros),
             });
         }
     }
@@ -211,11 +223,31 @@ impl Timeline {
         if chunks.len() > 1 {
             found.push((rule::CHUNK_BOXES, format!("{} chunks in a part", chunks.len())));
         }
+        if let Some(first) = chunks.first().and_then(|chunk| chunk.samples.first()) {
+            let micros = i64::from(first.duration) * 1_000_000 / i64::from(init.timescale);
+            self.judge_length(listed, micros, &mut found);
+        }
+        self.frames += chunks.iter().map(|chunk| chunk.samples.len() as u64).sum::<u64>();
+        self.frames_micros += ticks.saturating_mul(1_000_000) / u64::from(init.timescale);
         if let Some(chunk) = chunks.first() {
             self.look_at_chunk(listed, chunk, &init, &mut found);
         }
         faults.extend(found.into_iter().map(|(rule, detail)| (rule, format!("{}: {detail}", listed.uri))));
         self.collect(listed, bytes);
+    }
+
+    /// LLHLS-3, with TL-31: the part before is short only if this one's first frame would not have fitted.
+    fn judge_length(&mut self, listed: &Listed, frame: i64, faults: &mut Vec<MediaFault>) {
+        let before = self.before.replace((listed.uri.clone(), listed.micros));
+        let Some((uri, micros)) = before.filter(|_| !listed.first) else { return };
+        if self.short.remove(&uri) {
+            let fits = micros + frame <= listed.target;
+            let rule = if fits { rule::PART_TOO_SHORT } else { rule::PART_SHORT_BY_SOURCE };
+            faults.push((
+                rule,
+                format!("{uri} has {micros} µs of {} µs, the next frame {frame} µs", listed.target),
+            ));
+        }
     }
 
     fn look_at_chunk(&mut self, listed: &Listed, chunk: &Chunk, init: &Init, faults: &mut Vec<MediaFault>) {
@@ -302,6 +334,15 @@ impl Timeline {
     /// Highest bit rate of a whole segment so far.
     pub const fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// Frames in 1 000 seconds, on average so far; `None` before there is a second of them.
+    pub fn millifps(&self) -> Option<u64> {
+        let enough = self.frames_micros > 1_000_000;
+        enough.then(|| {
+            u64::try_from(u128::from(self.frames) * 1_000_000_000 / u128::from(self.frames_micros))
+                .unwrap_or(u64::MAX)
+        })
     }
 
     /// Parts whose bytes were looked at.

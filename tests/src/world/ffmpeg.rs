@@ -153,7 +153,13 @@ pub async fn decode(url: &str, seconds: u32) -> Outcome<Decoded> {
 /// Warnings that say nothing about the stream.
 fn complaints(stderr: &str) -> String {
     // ffmpeg 5 says so of every live playlist whose newest segment it has not loaded yet.
-    let harmless = ["Guessed Channel Layout", "deprecated pixel format", "skipping ", "Opening '"];
+    let harmless = [
+        "Guessed Channel Layout",
+        "Found duplicated MOOV Atom",
+        "Last message repeated",
+        "skipping ",
+        "Opening '",
+    ];
     stderr
         .lines()
         .filter(|line| !harmless.iter().any(|text| line.contains(text)))
@@ -161,7 +167,7 @@ fn complaints(stderr: &str) -> String {
         .join("\n")
 }
 
-/// What ffprobe says of a stream's tracks, as `codec_name,width,height,channels` and so on, one track a line.
+/// What ffprobe says of a stream's tracks, as `codec_name,width,height,channels` and so on: each different one a line.
 ///
 /// # Errors
 ///
@@ -177,5 +183,13 @@ pub async fn probe(url: &str, entries: &str) -> Outcome<String> {
     if !output.status.success() || !complaints.is_empty() {
         return Err(format!("ffprobe on {url}: {}\n{complaints}", output.status).into());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    // A track is printed again within each program that has it.
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut tracks: Vec<&str> = Vec::new();
+    for line in printed.lines().filter(|line| !line.is_empty()) {
+        if !tracks.contains(&line) {
+            tracks.push(line);
+        }
+    }
+    Ok(tracks.join("\n"))
 }

@@ -93,6 +93,12 @@ impl Server {
     async fn attempt(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
         let (rtmp, http, https, admin) = (free_port()?, free_port()?, free_port()?, free_port()?);
         let mut command = Command::new(binary().await?);
+        // Settings of whoever runs the tests are not the tests'.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AQUEDUCT_"))
+        {
+            command.env_remove(name);
+        }
         command.arg("serve").args(["--log-format", "human"]);
         let set = |command: &mut Command, key: &str, value: &str| {
             command.args(["--set", &format!("{key}={value}")]);
@@ -153,6 +159,11 @@ impl Server {
     /// `host:port` of HTTP.
     pub fn http_address(&self) -> String {
         format!("127.0.0.1:{}", self.http)
+    }
+
+    /// `host:port` of the admin pages.
+    pub fn admin_address(&self) -> String {
+        format!("127.0.0.1:{}", self.admin)
     }
 
     /// What ffmpeg or OBS would be given.
@@ -354,8 +365,8 @@ async fn binary() -> Outcome<PathBuf> {
 async fn build() -> Outcome<PathBuf> {
     let debug = std::env::current_exe()?.components().any(|part| part.as_os_str() == "debug");
     let path = target_folder().join(if debug { "debug" } else { "release" }).join("aqueduct");
-    // `AQUEDUCT_BIN` names another one, such as one that is installed.
-    if let Some(path) = std::env::var_os("AQUEDUCT_BIN") {
+    // It may name another one, such as one that is installed.
+    if let Some(path) = std::env::var_os("SERVER_UNDER_TEST") {
         return Ok(PathBuf::from(path));
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

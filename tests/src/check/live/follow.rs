@@ -197,6 +197,9 @@ async fn fetch_one(run: &Run, entry: &Entry, uri: &str, what: What) -> Outcome {
         answer
     };
     run.note_headers(&entry.url, headers::media(&answer, entry.audio));
+    if let What::Init = what {
+        run.reload_index().await?;
+    }
     let (at, body) = (run.at(), answer.body);
     run.with(|linter| match what {
         What::Init => linter.init(&entry.url, uri, body, at),

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::linter::Linter;
-use super::multivariant::Entry;
+use super::multivariant::{Entry, Multivariant};
 use super::report::Report;
 use super::rule::{self, Rule};
 use crate::fetch::{Answer, Client};
@@ -47,6 +47,7 @@ pub async fn check(url: &str, options: Options) -> Outcome<Report> {
     let run = Run {
         client: Arc::new(client),
         linter: Arc::new(Mutex::new(Linter::default())),
+        index: Arc::from(url),
         start: now(),
         until: now() + options.wait + options.span,
     };
@@ -74,6 +75,7 @@ pub async fn check(url: &str, options: Options) -> Outcome<Report> {
 struct Run {
     client: Arc<Client>,
     linter: Arc<Mutex<Linter>>,
+    index: Arc<str>,
     start: Instant,
     until: Instant,
 }
@@ -93,10 +95,7 @@ impl Run {
             tokio::time::sleep(Duration::from_millis(100)).await;
         };
         self.until = now() + options.span;
-        let text = answer.text()?;
-        let at = self.at();
-        let multivariant = self.with(|linter| linter.multivariant(url, &text, at));
-        self.note_headers(url, headers::playlist(&answer, headers::List::Multivariant));
+        let multivariant = self.judge_index(&answer)?;
         if multivariant.entries.is_empty() {
             return Err(format!("{url} names no media playlist").into());
         }
@@ -104,6 +103,21 @@ impl Run {
             probe::multivariant(&self, url).await?;
         }
         Ok((multivariant.entries, self))
+    }
+
+    fn judge_index(&self, answer: &Answer) -> Outcome<Multivariant> {
+        let (text, at) = (answer.text()?, self.at());
+        self.note_headers(&self.index, headers::playlist(answer, headers::List::Multivariant));
+        Ok(self.with(|linter| linter.multivariant(&self.index, &text, at)))
+    }
+
+    /// Takes the multivariant playlist again: with a new init segment its promises may be new ones.
+    async fn reload_index(&self) -> Outcome {
+        let answer = self.client.send(Method::GET, &self.index, &[("accept-encoding", "gzip")]).await?;
+        if answer.status.is_success() {
+            self.judge_index(&answer)?;
+        }
+        Ok(())
     }
 
     fn at(&self) -> Duration {
