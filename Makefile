@@ -49,6 +49,7 @@ obs-check: build
 	tests/obs/run.sh
 
 fuzz:
+	@scripts/setup.sh fuzz
 	fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 clean:

@@ -57,7 +57,7 @@ for goal in "$@"; do
     build) want cc build-essential; want node nodejs; want npm npm ;;
     demo) want ffmpeg ffmpeg ;;
     test) want ffmpeg ffmpeg; want chromium chromium ;;
-    check) ;;
+    check | fuzz) ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
     *) say "unknown goal $goal"; exit 2 ;;
@@ -70,5 +70,6 @@ for goal in "$@"; do
     build) npm_packages web ;;
     test | obs) npm_packages tests/browser ;;
     check) cargo_tool cargo-deny 0.20.2 --no-default-features ;;
+    fuzz) cargo_tool cargo-fuzz 0.13.2 ;;
   esac
 done
