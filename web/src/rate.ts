@@ -61,7 +61,7 @@ export const LIMITS: Limits = {
   stallBoost: 0.08,
   stallBoostMax: 0.45,
   slipBoost: 0.02,
-  slipBoostMax: 0.1,
+  slipBoostMax: 0.05,
   maxLateness: 0.8,
   calm: 20,
   lowering: 0.01,
