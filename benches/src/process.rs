@@ -60,10 +60,7 @@ impl Program {
 
     /// Memory of it and its children in bytes.
     pub fn memory(&self) -> Memory {
-        tree(self.pid()).into_iter().map(memory_of).fold(Memory::default(), |sum, one| Memory {
-            resident: sum.resident + one.resident,
-            anonymous: sum.anonymous + one.anonymous,
-        })
+        tree(self.pid()).into_iter().map(memory_of).fold(Memory::default(), Memory::plus)
     }
 }
 
@@ -94,6 +91,18 @@ pub struct Memory {
     pub resident: u64,
     /// Of these, pages of no file: heap and stacks, without the program itself.
     pub anonymous: u64,
+}
+
+impl Memory {
+    /// The sum of two.
+    pub fn plus(self, other: Self) -> Self {
+        Self { resident: self.resident + other.resident, anonymous: self.anonymous + other.anonymous }
+    }
+
+    /// The mean of a sum of `count`.
+    pub fn divided(self, count: u64) -> Self {
+        Self { resident: self.resident / count.max(1), anonymous: self.anonymous / count.max(1) }
+    }
 }
 
 /// CPU time of one process, to the nanosecond: what utime + stime would be if they were not counted in ticks.

@@ -43,7 +43,7 @@ enum Push {
 
 impl Push {
     async fn measure(self, setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
-        let span = setting.size(Duration::from_secs(40), Duration::from_secs(4));
+        let span = setting.size(Duration::from_secs(30), Duration::from_secs(4));
         let scratch = Scratch::new("ffmpeg")?;
         let (mut pairs, mut publishers, mut pushes) = (Vec::new(), Vec::new(), Vec::new());
         for count in COUNTS {
@@ -65,6 +65,8 @@ impl Push {
             }
             pairs.push((count, ours, nginx));
         }
+        // Until the window is full and memory is used again instead of taken anew, as it is ever after.
+        wait(setting.size(Duration::from_secs(20), Duration::ZERO), &mut pushes).await?;
         let read = |pairs: &[(usize, Server, Nginx)]| -> Vec<(Duration, Duration)> {
             pairs.iter().map(|(_, ours, nginx)| (ours.program.cpu(), nginx.program.cpu())).collect()
         };

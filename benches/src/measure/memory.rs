@@ -41,11 +41,20 @@ async fn measure(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
             server.live(&name(index)).await?;
         }
     }
-    wait(setting.size(FULL, Duration::from_secs(6)), &mut pushes).await?;
+    wait(setting.size(FULL, Duration::from_secs(4)), &mut pushes).await?;
+    // The window grows and shrinks with the segment that is open: one GOP long is looked at, in seconds.
+    let looks = setting.size(6, 2);
+    let mut sums = vec![(Memory::default(), 0); servers.len()];
+    for _ in 0..looks {
+        for ((_, server, _), (memory, window)) in servers.iter_mut().zip(&mut sums) {
+            *memory = memory.plus(server.program.memory());
+            *window += window_bytes(server).await?;
+        }
+        wait(Duration::from_secs(1), &mut pushes).await?;
+    }
     let mut rows = Vec::new();
-    for (count, server, idle) in &mut servers {
-        let window = window_bytes(server).await?;
-        rows.push(row(*count, *idle, server.program.memory(), window));
+    for ((count, _, idle), (memory, window)) in servers.iter().zip(sums) {
+        rows.push(row(*count, *idle, memory.divided(looks), window / looks as usize));
     }
     let idle = servers.first().map_or(0, |(_, _, idle)| idle.resident) as f64 / MIB;
     rows.push(Row::new("memory", "the server before its first stream", "MiB", idle));

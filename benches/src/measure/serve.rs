@@ -9,7 +9,7 @@ use super::{MEGABITS, Setting, runtime};
 use crate::error::Error;
 use crate::h2::{self, Load};
 use crate::http1::Connection;
-use crate::nginx::Nginx;
+use crate::nginx::{self, Nginx};
 use crate::process::Program;
 use crate::publisher::Publisher;
 use crate::report::Row;
@@ -65,16 +65,17 @@ struct Bench {
 }
 
 impl Bench {
-    async fn compare(&self, what: What, protocol: Protocol, nginx: &Nginx) -> Result<Row, Error> {
+    async fn compare(&self, what: What, protocol: Protocol, peer: &Nginx) -> Result<Row, Error> {
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let file = if what == What::Part { nginx::PART } else { nginx::PLAYLIST };
         let mut bytes = 0;
         for _ in 0..self.pairs {
             let path = self.newest(what).await?;
             let answer = Connection::open(self.server.http, 0).await?.get_plain(&path).await?;
             bytes = answer.length;
-            nginx.put("same", &answer.body)?;
+            peer.put(file, &answer.body)?;
             let our = self.cost(&self.server.program, protocol, self.server.http, &path).await?;
-            let their = self.cost(&nginx.program, protocol, nginx.address, "/same").await?;
+            let their = self.cost(&peer.program, protocol, peer.address, &format!("/{file}")).await?;
             ours.push(our);
             theirs.push(their);
             ratios.push(our / their);
