@@ -277,17 +277,15 @@ fn micros(ticks: u64, scale: Timescale) -> u64 {
     MediaTime::new(ticks.cast_signed(), scale).micros().max(0).cast_unsigned()
 }
 
-/// Frames per 1 000 seconds of a fixed grid, or what the bitstream says.
+/// Frames per 1 000 seconds of a fixed grid. A variable rate is measured over the first segment: what such a
+/// bitstream says is a tick, as a thousandth of a second, and no rate.
 fn millifps(track: &Track) -> Option<u64> {
-    let picture = track.codec.picture()?;
+    track.codec.picture()?;
     match track.grid {
         aqueduct_common::track::Grid::Fixed(_) => {
             let spacing = targets::spacing(track).cast_unsigned();
             Some((u64::from(Timescale::FLICKS.hz()) * 1_000 + spacing / 2) / spacing)
         }
-        aqueduct_common::track::Grid::Variable { .. } => {
-            let (numerator, denominator) = picture.frame_rate?;
-            (u64::from(numerator) * 1_000).checked_div(denominator.into())
-        }
+        aqueduct_common::track::Grid::Variable { .. } => None,
     }
 }
