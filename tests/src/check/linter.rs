@@ -60,6 +60,9 @@ struct Rendition {
 pub struct Linter {
     renditions: BTreeMap<String, Rendition>,
     independent_segments: bool,
+    /// Segments without a sync sample at their start, held against the stream only if it never takes back its
+    /// EXT-X-INDEPENDENT-SEGMENTS.
+    dependent: Vec<(String, String, Duration)>,
     beside: Beside,
     report: Report,
 }
@@ -70,6 +73,9 @@ impl Linter {
         let (multivariant, faults) = multivariant::read(url, text);
         self.note_all(url, faults, at);
         self.independent_segments = multivariant.independent_segments;
+        if !self.independent_segments {
+            self.dependent.clear();
+        }
         for entry in &multivariant.entries {
             self.add(entry.clone());
         }
@@ -286,7 +292,8 @@ impl Linter {
     /// A whole segment of this rendition was fetched.
     pub fn segment(&mut self, url: &str, msn: u64, bytes: Bytes, at: Duration) {
         let Some(rendition) = self.renditions.get_mut(url) else { return };
-        let Some(segment) = rendition.latest.as_ref().and_then(|list| list.segment(msn)) else { return };
+        let segment = rendition.latest.as_ref().and_then(|list| list.segment(msn));
+        let Some(segment) = segment.filter(|segment| segment.complete()) else { return };
         let map = segment.map.clone().unwrap_or_default();
         let (uri, parts, micros) = (segment.uri.clone(), !segment.parts.is_empty(), segment.duration.micros);
         let faults = rendition.timeline.segment(&uri, bytes, &map, parts, micros);
@@ -301,7 +308,13 @@ impl Linter {
         self.report.parts += rendition.timeline.looked_at() - before;
         let starts = rendition.timeline.take_starts();
         let audio = rendition.entry.audio;
-        self.note_all(url, faults, at);
+        for (rule, detail) in faults {
+            if rule == rule::SEGMENT_START {
+                self.dependent.push((url.to_owned(), detail, at));
+            } else {
+                self.note(rule, url, &detail, at);
+            }
+        }
         let found = self.beside.starts(audio, &starts);
         self.note_all(url, found, at);
     }
@@ -312,6 +325,9 @@ impl Linter {
             self.report.add(rule, "all renditions", &detail, at);
         }
         self.judge_rates(at);
+        for (url, detail, at) in std::mem::take(&mut self.dependent) {
+            self.note(rule::SEGMENT_START, &url, &detail, at);
+        }
         self.report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.rule.severity));
         self.report
     }
@@ -353,8 +369,8 @@ fn behind(report: (u64, u64), edge: Edge) -> bool {
     let (msn, part) = report;
     match edge.msn.checked_sub(msn) {
         None => false,
-        Some(0) => part + 1 < edge.part,
-        Some(1) => edge.part > 0,
+        Some(0) => edge.part != u64::MAX && part.saturating_add(1) < edge.part,
+        Some(1) => edge.part != u64::MAX && edge.part > 0,
         Some(_) => true,
     }
 }

@@ -105,7 +105,7 @@ pub struct Report {
 pub struct Edge {
     /// Media sequence number of the newest listed part's segment.
     pub msn: u64,
-    /// Index of that part, from 0.
+    /// Index of that part, from 0; beyond all where the segment's parts are not listed any more.
     pub part: u64,
     /// That segment is complete.
     pub complete: bool,
@@ -176,7 +176,8 @@ impl MediaPlaylist {
     pub fn edge(&self) -> Option<Edge> {
         let last =
             self.segments.iter().rev().find(|segment| segment.complete() || !segment.parts.is_empty())?;
-        let part = (last.parts.len() as u64).saturating_sub(1);
+        // A segment whose parts are no longer listed has them all.
+        let part = (last.parts.len() as u64).checked_sub(1).unwrap_or(u64::MAX);
         Some(Edge { msn: last.msn, part, complete: last.complete() })
     }
 

@@ -174,22 +174,26 @@ impl Media {
     }
 }
 
+/// A hint that was refused: excused where the source is out, or where the part will never be.
+async fn judge_unserved(run: &Run, entry: &Entry, uri: &str, answer: &Answer) -> Outcome {
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE || run.over() {
+        return Ok(());
+    }
+    let now = read(&request(run, &entry.url, Asked::default()).await?)?;
+    let still_hinted = now.is_some_and(|list| !list.ended && list.hints.iter().any(|hint| hint == uri));
+    if answer.status != StatusCode::NOT_FOUND || still_hinted {
+        let waited = answer.first - answer.sent;
+        run.note(rule::HINT_UNSERVED, &entry.url, &format!("{uri}: {} after {waited:?}", answer.status));
+    }
+    Ok(())
+}
+
 async fn fetch_one(run: &Run, entry: &Entry, uri: &str, what: What) -> Outcome {
     let url = resolve(&entry.url, uri);
     let answer = if let What::Hinted = what {
         let answer = run.client.get(&url).await?;
         if answer.status != StatusCode::OK {
-            // It may never come: the stream ended, or the server gave up waiting for its source.
-            let excused = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::SERVICE_UNAVAILABLE);
-            let waited = answer.first - answer.sent;
-            if !excused || (waited < Duration::from_millis(20) && !run.over()) {
-                run.note(
-                    rule::HINT_UNSERVED,
-                    &entry.url,
-                    &format!("{uri}: {} after {waited:?}", answer.status),
-                );
-            }
-            return Ok(());
+            return judge_unserved(run, entry, uri, &answer).await;
         }
         answer
     } else {

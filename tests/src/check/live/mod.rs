@@ -66,6 +66,8 @@ pub async fn check(url: &str, options: Options) -> Outcome<Report> {
     if let Some(error) = failed {
         return Err(error);
     }
+    // A server that has stopped meanwhile cannot take anything back.
+    let _ = run.reload_index().await;
     let linter = run.linter.lock().map(|mut linter| std::mem::take(&mut *linter)).unwrap_or_default();
     Ok(linter.report(run.at()))
 }
