@@ -1,6 +1,8 @@
-//! A load generator for HTTP/2 over cleartext (prior knowledge), which wrk does not speak.
+//! A load generator for HTTP/2 over TLS, as players use it and wrk does not.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +10,12 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::error::{Error, doing};
@@ -20,7 +26,7 @@ const STREAMS: usize = 8;
 const WINDOW: u32 = 6 << 20;
 
 /// What to ask, of whom, for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load<'a> {
     /// The server.
     pub address: SocketAddr,
@@ -28,18 +34,50 @@ pub struct Load<'a> {
     pub path: &'a str,
     /// For how long.
     pub span: Duration,
+    /// Who to believe to be the server.
+    pub trust: Trust,
+}
+
+/// Believes one certificate.
+#[derive(Clone)]
+pub struct Trust(TlsConnector);
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+impl Trust {
+    /// Believes the certificate in a PEM file.
+    pub fn read(file: &Path) -> Result<Self, Error> {
+        let unreadable = |why| Error::Unreadable { what: file.display().to_string(), why };
+        let mut roots = RootCertStore::empty();
+        let certificate =
+            CertificateDer::from_pem_file(file).map_err(|_| unreadable("it is no PEM certificate"))?;
+        roots.add(certificate).map_err(|_| unreadable("its certificate cannot be believed"))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|_| unreadable("TLS has no protocol version"))?;
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
 }
 
 /// Asks as fast as it can and says how many answers came whole.
 pub async fn load(load: Load<'_>) -> Result<u64, Error> {
     let failed =
         |error: hyper::Error| doing(format!("HTTP/2 to {}", load.address))(std::io::Error::other(error));
-    let uri = format!("http://{}{}", load.address, load.path);
+    let uri = format!("https://localhost:{}{}", load.address.port(), load.path);
+    let name = ServerName::from(load.address.ip());
     let end = clock::now() + load.span;
     let mut streams = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let socket =
             TcpStream::connect(load.address).await.map_err(doing(format!("connect to {}", load.address)))?;
+        let socket = load.trust.0.connect(name.clone(), socket).await;
+        let socket = socket.map_err(doing(format!("TLS with {}", load.address)))?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(WINDOW)

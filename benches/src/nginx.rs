@@ -28,11 +28,22 @@ pub struct Nginx {
 impl Nginx {
     /// Serves files of a directory of its own, each kind the way that costs nginx least here: large files over
     /// HTTP/1.1 by sendfile with their head in one packet; playlists, and everything over HTTP/2 (whose frames are
-    /// 8 KiB by default), from buffers. open_file_cache on, access log off.
-    pub fn files(core: Option<usize>, h2: bool) -> Result<Self, Error> {
+    /// 8 KiB by default), from buffers. open_file_cache on, access log off. HTTP/2 with a certificate and its key,
+    /// HTTP/1.1 without.
+    pub fn files(core: Option<usize>, tls: Option<&(PathBuf, PathBuf)>) -> Result<Self, Error> {
         let address = free_address()?;
         let (scratch, dir) = directory()?;
-        let (http2, sendfile) = if h2 { (" http2", "off") } else { ("", "on") };
+        let sendfile = if tls.is_some() { "off" } else { "on" };
+        let (http2, tls) = match tls {
+            None => ("", String::new()),
+            Some((cert, key)) => {
+                let (cert, key) = (cert.display(), key.display());
+                (
+                    " ssl http2",
+                    format!("ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;"),
+                )
+            }
+        };
         let config = format!(
             "http {{
   sendfile {sendfile}; tcp_nopush {sendfile}; tcp_nodelay on; access_log off; open_file_cache max=64;
@@ -40,7 +51,7 @@ impl Nginx {
   client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;
   uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
   server {{
-    listen {address}{http2}; root {dir}/www;
+    listen {address}{http2}; root {dir}/www; {tls}
     location = /{PLAYLIST} {{ sendfile off; tcp_nopush off; }}
   }}
 }}

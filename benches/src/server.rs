@@ -1,7 +1,7 @@
 //! The server under measurement.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock;
@@ -25,20 +25,22 @@ pub struct Server {
     pub rtmp: SocketAddr,
     /// Where to watch.
     pub http: SocketAddr,
-    _data: Scratch,
+    /// Where to watch with TLS.
+    pub https: SocketAddr,
+    data: Scratch,
 }
 
 impl Server {
     /// Starts it, on one core where `core` names one, and waits until it is ready.
     pub async fn start(binary: &Path, core: Option<usize>) -> Result<Self, Error> {
         let data = Scratch::new("data")?;
-        let (rtmp, http, admin) = (free_address()?, free_address()?, free_address()?);
+        let (rtmp, http, https, admin) = (free_address()?, free_address()?, free_address()?, free_address()?);
         let mut command = command::on(core, binary);
         command.args(["serve", "--log", "warn"]);
         for (key, value) in [
             ("ingest.rtmp.listen", rtmp.to_string()),
             ("edge.http.listen", http.to_string()),
-            ("edge.https.listen", "off".into()),
+            ("edge.https.listen", https.to_string()),
             ("admin.listen", admin.to_string()),
             ("data_dir", data.path().display().to_string()),
         ] {
@@ -46,13 +48,19 @@ impl Server {
         }
         let log = data.path().join("log");
         let program = Program::start(command, &log, "build it first: cargo build --release -p aqueduct")?;
-        let mut server = Self { program, rtmp, http, _data: data };
+        let mut server = Self { program, rtmp, http, https, data };
         server
             .until("the server to be ready", async || {
                 Ok(Connection::open(admin, 0).await?.get("/readyz", Body::Drop).await.ok())
             })
             .await?;
         Ok(server)
+    }
+
+    /// The certificate for development and its key, which the server has made.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        let dir = self.data.path().join("tls");
+        (dir.join("development-cert.pem"), dir.join("development-key.pem"))
     }
 
     /// Waits for `live/NAME` to be published.

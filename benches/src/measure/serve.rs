@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{MEGABITS, Setting, runtime};
 use crate::error::Error;
-use crate::h2::{self, Load};
+use crate::h2::{self, Load, Trust};
 use crate::http1::Connection;
 use crate::nginx::{self, Nginx};
 use crate::process::Program;
@@ -30,10 +30,12 @@ async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>,
     let path = server.live("serve").await?.video;
     // A window's worth of segments makes the playlist as long as it gets.
     tokio::time::sleep(setting.size(Duration::from_secs(10), Duration::ZERO)).await;
-    let (mut h1, mut h2) = (Nginx::files(core, false)?, Nginx::files(core, true)?);
+    let certificate = server.certificate();
+    let trust = Trust::read(&certificate.0)?;
+    let (mut h1, mut h2) = (Nginx::files(core, None)?, Nginx::files(core, Some(&certificate))?);
     h1.ready().await?;
     h2.ready().await?;
-    let bench = Bench { server, path, pairs: setting.size(5, 1), seconds: setting.size(2, 1) };
+    let bench = Bench { server, path, trust, pairs: setting.size(5, 1), seconds: setting.size(2, 1) };
     let mut rows = Vec::new();
     for what in [What::Part, What::Playlist] {
         rows.push(bench.compare(what, Protocol::Http1, &h1).await?);
@@ -53,13 +55,14 @@ enum What {
 enum Protocol {
     /// Load by wrk.
     Http1,
-    /// Load by hyper, over cleartext: wrk does not speak HTTP/2.
+    /// Over TLS, load by hyper: wrk does not speak HTTP/2.
     Http2,
 }
 
 struct Bench {
     server: Server,
     path: String,
+    trust: Trust,
     pairs: usize,
     seconds: u64,
 }
@@ -68,13 +71,14 @@ impl Bench {
     async fn compare(&self, what: What, protocol: Protocol, peer: &Nginx) -> Result<Row, Error> {
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let file = if what == What::Part { nginx::PART } else { nginx::PLAYLIST };
+        let own = if protocol == Protocol::Http1 { self.server.http } else { self.server.https };
         let mut bytes = 0;
         for _ in 0..self.pairs {
             let path = self.newest(what).await?;
             let answer = Connection::open(self.server.http, 0).await?.get_plain(&path).await?;
             bytes = answer.length;
             peer.put(file, &answer.body)?;
-            let our = self.cost(&self.server.program, protocol, self.server.http, &path).await?;
+            let our = self.cost(&self.server.program, protocol, own, &path).await?;
             let their = self.cost(&peer.program, protocol, peer.address, &format!("/{file}")).await?;
             ours.push(our);
             theirs.push(their);
@@ -86,7 +90,7 @@ impl Bench {
         };
         let (version, tool) = match protocol {
             Protocol::Http1 => ("HTTP/1.1", "wrk, 32 connections"),
-            Protocol::Http2 => ("HTTP/2", "4 connections of 8 streams"),
+            Protocol::Http2 => ("HTTP/2 with TLS", "4 connections of 8 streams"),
         };
         let what = format!("{name} request ({:.1} kB, {version}), server CPU", bytes as f64 / 1e3);
         let detail = format!(
@@ -121,7 +125,13 @@ impl Bench {
         let answers = match protocol {
             Protocol::Http1 => wrk::load(address, path, self.seconds).await?,
             Protocol::Http2 => {
-                h2::load(Load { address, path, span: Duration::from_secs(self.seconds) }).await?
+                h2::load(Load {
+                    address,
+                    path,
+                    span: Duration::from_secs(self.seconds),
+                    trust: self.trust.clone(),
+                })
+                .await?
             }
         };
         Ok((program.cpu() - before).as_secs_f64() * 1e6 / answers as f64)
