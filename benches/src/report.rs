@@ -170,14 +170,9 @@ impl Report {
         line(&head);
         line(&widths.map(|width| "-".repeat(width)));
         rows.iter().for_each(line);
+        out.push('\n');
         for row in self.rows.iter().filter(|row| !row.detail.is_empty()) {
-            let _ = writeln!(
-                out,
-                "{}- {}: {}",
-                if row == &self.rows[0] { "\n" } else { "" },
-                row.what,
-                row.detail
-            );
+            let _ = writeln!(out, "- {}: {}", row.what, row.detail);
         }
         out
     }

@@ -26,7 +26,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
 
 async fn measure(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
-    for push in [Push::Synthetic, Push::Clip] {
+    for push in setting.size(&[Push::Synthetic, Push::Clip][..], &[Push::Synthetic][..]) {
         rows.extend(push.measure(setting).await?);
     }
     Ok(rows)

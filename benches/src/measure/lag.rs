@@ -25,7 +25,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
 }
 
 async fn measure(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
-    let count = setting.size(300, 30);
+    let count = setting.size(300, 15);
     let mut server = Server::start(setting.server, None).await?;
     let publisher = Publisher::start(&[server.rtmp], "lag", Source::new(MEGABITS))?;
     let renditions = server.live("lag").await?;

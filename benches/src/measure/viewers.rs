@@ -34,7 +34,7 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
 
 async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>, Error> {
     let players = setting.size(1_000, 100);
-    let span = setting.size(Duration::from_secs(20), Duration::from_secs(3));
+    let span = setting.size(Duration::from_secs(20), Duration::from_secs(2));
     let mut server = Server::start(setting.server, core).await?;
     let publisher = Publisher::start(&[server.rtmp], "viewers", Source::new(MEGABITS))?;
     let renditions = server.live("viewers").await?;
