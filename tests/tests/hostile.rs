@@ -130,19 +130,26 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_are_refused_and_counted() -> Outcome {
     let server = Server::start(&[]).await?;
-    beside(&server, 14, async {
-        for address in [server.http_address(), server.admin_address()] {
-            let requests = requests();
-            let answers = all(requests.iter().map(|(_, bytes)| raw(&address, bytes))).await;
-            for ((name, _), answer) in requests.iter().zip(answers) {
-                let status = answer.map_err(|error| format!("{name} at {address}: {error}"))?;
-                // The page of a stream that may begin later, and an absolute form, may be answered in full.
-                let refused = status.is_none_or(|status| (400..=505).contains(&status));
-                assert!(refused || *name == "an absolute URL elsewhere", "{name} at {address}: {status:?}");
+    beside(
+        &server,
+        14,
+        Box::pin(async {
+            for address in [server.http_address(), server.admin_address()] {
+                let requests = requests();
+                let answers = all(requests.iter().map(|(_, bytes)| raw(&address, bytes))).await;
+                for ((name, _), answer) in requests.iter().zip(answers) {
+                    let status = answer.map_err(|error| format!("{name} at {address}: {error}"))?;
+                    // The page of a stream that may begin later, and an absolute form, may be answered in full.
+                    let refused = status.is_none_or(|status| (400..=505).contains(&status));
+                    assert!(
+                        refused || *name == "an absolute URL elsewhere",
+                        "{name} at {address}: {status:?}"
+                    );
+                }
             }
-        }
-        absurd_directives(&server).await
-    })
+            absurd_directives(&server).await
+        }),
+    )
     .await?;
     assert!(server.metric("aqueduct_http_requests_total", "4xx").await? >= 10.0, "refusals are not counted");
     Ok(())
