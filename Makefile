@@ -4,6 +4,9 @@
 .PHONY: help demo test check bench build web obs-check fuzz clean
 
 CARGO ?= cargo
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
 
 help:
 	@echo 'make demo       build, start, push a clock picture, and print the page to open'
@@ -17,7 +20,7 @@ help:
 demo:
 	@scripts/setup.sh build demo
 	@$(MAKE) --no-print-directory build
-	@target/release/aqueduct demo --clip tests/media/bigbuckbunny.mp4 $(DEMO_FLAGS)
+	@$(TARGET)/release/aqueduct demo --clip tests/media/bigbuckbunny.mp4 $(DEMO_FLAGS)
 
 build: web
 	$(CARGO) build --release --locked -p aqueduct

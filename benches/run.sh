@@ -14,7 +14,7 @@ for argument in "$@"; do
 done
 [ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest viewers)
 
-bench=target/release/aqueduct-bench
+bench=${CARGO_TARGET_DIR:-target}/release/aqueduct-bench
 out=benches/out/$(date -u +%Y%m%dT%H%M%SZ).jsonl
 mkdir -p benches/out
 failed=()

@@ -6,10 +6,34 @@ cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
+RUSTUP="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+
 need_rust() {
-  command -v cargo >/dev/null 2>&1 && return
-  say "no Rust toolchain found. This one command brings it:"
-  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\"" >&2
+  local least
+  least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  if ! command -v cargo >/dev/null 2>&1; then
+    say "no Rust toolchain found. This one command brings it:"
+  else
+    local is
+    is=$(rustc --version | cut -d ' ' -f 2)
+    [ "$(printf '%s\n%s\n' "$least" "$is" | sort -V | head -n 1)" = "$least" ] && return
+    say "Rust $is is too old; $least or newer is needed. This one command brings it:"
+  fi
+  echo "  $RUSTUP" >&2
+  exit 1
+}
+
+need_component() { # COMMAND COMPONENT
+  cargo "$1" --version >/dev/null 2>&1 && return
+  say "cargo $1 is missing. This one command brings it:  rustup component add $2"
+  exit 1
+}
+
+need_node() {
+  local major
+  major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+  [ "$major" -ge 18 ] && return
+  say "Node $major is too old; 18 or newer is needed (Debian 12 and Ubuntu 24.04 carry it)"
   exit 1
 }
 
@@ -17,6 +41,20 @@ need_rust() {
 missing=()
 want() { # COMMAND PACKAGE…
   command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
+}
+
+# Debian carries Chromium as a package. Ubuntu carries a snap under that name, so playwright brings its own there.
+playwright_chromium=
+want_chromium() {
+  [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 && return
+  if grep -q '^ID=ubuntu' /etc/os-release; then playwright_chromium=1; else missing+=(chromium); fi
+}
+
+install_chromium() {
+  [ -n "$playwright_chromium" ] || return 0
+  (cd tests/browser && node -e 'process.exit(require("fs").existsSync(require("playwright-core").chromium.executablePath()) ? 0 : 1)') && return
+  say "installing Chromium with playwright"
+  (cd tests/browser && npx playwright-core install --with-deps chromium)
 }
 
 install_packages() {
@@ -56,7 +94,7 @@ for goal in "$@"; do
   case $goal in
     build) want cc build-essential; want node nodejs; want npm npm ;;
     demo) want ffmpeg ffmpeg ;;
-    test) want ffmpeg ffmpeg; want chromium chromium ;;
+    test) want ffmpeg ffmpeg; want_chromium ;;
     check | fuzz) ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
@@ -67,9 +105,9 @@ need_rust
 install_packages
 for goal in "$@"; do
   case $goal in
-    build) npm_packages web ;;
-    test | obs) npm_packages tests/browser ;;
-    check) cargo_tool cargo-deny 0.20.2 --no-default-features ;;
+    build) need_node; npm_packages web ;;
+    test | obs) npm_packages tests/browser; install_chromium ;;
+    check) need_component fmt rustfmt; need_component clippy clippy; cargo_tool cargo-deny 0.20.2 --no-default-features ;;
     fuzz) cargo_tool cargo-fuzz 0.13.2 ;;
   esac
 done

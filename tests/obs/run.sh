@@ -9,7 +9,7 @@ clip=$PWD/tests/media/bigbuckbunny.mp4
 work=$(mktemp -d)
 rtmp=19735 http=19780 admin=19781
 
-target/release/aqueduct serve --set data_dir="$work/data" --set ingest.rtmp.listen=127.0.0.1:$rtmp \
+"${CARGO_TARGET_DIR:-target}/release/aqueduct" serve --set data_dir="$work/data" --set ingest.rtmp.listen=127.0.0.1:$rtmp \
   --set edge.http.listen=127.0.0.1:$http --set edge.https.listen=127.0.0.1:19743 \
   --set admin.listen=127.0.0.1:$admin >"$work/server.out" 2>"$work/server.log" &
 server=$!
