@@ -48,9 +48,8 @@ impl Board {
     fn sweep(&self, now: Instant, dropped: u64) {
         let inner = &mut *self.lock();
         inner.metrics.set_events_dropped(dropped);
-        for gone in inner.streams.sweep(now) {
-            inner.metrics.forget(&gone);
-        }
+        inner.streams.sweep(now);
+        inner.metrics.keep(|stream| inner.streams.knows(stream));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

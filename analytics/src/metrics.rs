@@ -54,6 +54,9 @@ pub struct Metrics {
     sessions: Family<ByProtocol, Level>,
     session_ends: Family<ByReason, Total>,
     refused: Family<Refusal, Total>,
+    sheds: Family<Refusal, Total>,
+    throttles: Family<ByProtocol, Total>,
+    throttled: Family<ByProtocol, Counter<f64, AtomicU64>>,
     ingest_bytes: Family<ByProtocol, Total>,
     frames: Family<ByKind, Total>,
     dropped_samples: Total,
@@ -92,6 +95,9 @@ impl Default for Metrics {
             sessions: Family::default(),
             session_ends: Family::default(),
             refused: Family::default(),
+            sheds: Family::default(),
+            throttles: Family::default(),
+            throttled: Family::default(),
             ingest_bytes: Family::default(),
             frames: Family::default(),
             dropped_samples: Counter::default(),
@@ -128,6 +134,16 @@ impl Metrics {
         r.register("ingest_sessions", "Publishers at work", self.sessions.clone());
         r.register("ingest_session_ends", "Publishers that left, by reason", self.session_ends.clone());
         r.register("ingest_refused", "Connections and publishes refused, by reason", self.refused.clone());
+        let help = "Publishers closed for what they sent, by reason";
+        r.register("ingest_shed", help, self.sheds.clone());
+        let help = "Pauses in reading from publishers that send faster than real time";
+        r.register("ingest_throttles", help, self.throttles.clone());
+        r.register_with_unit(
+            "ingest_throttled",
+            "Time in such pauses",
+            Unit::Seconds,
+            self.throttled.clone(),
+        );
         r.register("ingest_bytes", "Bytes received from publishers", self.ingest_bytes.clone());
         r.register("ingest_frames", "Frames received from publishers", self.frames.clone());
         r.register(
@@ -185,6 +201,14 @@ impl Metrics {
             Event::Refused { protocol, reason } => {
                 self.refused.get_or_create(&Refusal { protocol: protocol.as_str(), reason }).inc();
             }
+            Event::Shed { protocol, reason } => {
+                self.sheds.get_or_create(&Refusal { protocol: protocol.as_str(), reason }).inc();
+            }
+            Event::Throttled { protocol, pause_micros } => {
+                let label = ByProtocol { protocol: protocol.as_str() };
+                self.throttles.get_or_create(&label).inc();
+                self.throttled.get_or_create(&label).inc_by(*pause_micros as f64 / 1e6);
+            }
             Event::PublishStarted { protocol, .. } => {
                 self.sessions.get_or_create(&ByProtocol { protocol: protocol.as_str() }).inc();
             }
@@ -225,9 +249,13 @@ impl Metrics {
         self.events_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
     }
 
-    /// Removes the series of a stream that ended (QOE-33).
-    pub fn forget(&mut self, stream: &StreamName) {
-        self.labelled.remove(stream);
+    /// Removes the series of the streams that are no longer known (QOE-33).
+    pub fn keep(&mut self, known: impl Fn(&StreamName) -> bool) {
+        let gone: Vec<_> = self.labelled.extract_if(|stream| !known(stream)).collect();
+        gone.iter().for_each(|stream| self.forget(stream));
+    }
+
+    fn forget(&self, stream: &StreamName) {
         let label = ByStream { stream: stream.to_string() };
         self.fps.remove(&label);
         self.skew.remove(&label);
@@ -303,6 +331,9 @@ mod tests {
     fn events_move_the_counters_that_are_named_for_them() {
         let mut metrics = Metrics::default();
         metrics.record(&Event::Refused { protocol: Protocol::Rtmp, reason: "bad_key" });
+        metrics.record(&Event::Shed { protocol: Protocol::Rtmps, reason: "limit_bitrate" });
+        metrics.record(&Event::Throttled { protocol: Protocol::Rtmp, pause_micros: 1_500_000 });
+        metrics.record(&Event::Anomaly { stream: name(), kind: Anomaly::DeltaGuess, count: 2 });
         metrics.record(&Event::Anomaly { stream: name(), kind: Anomaly::Gap, count: 3 });
         metrics.record(&Event::Part {
             stream: name(),
@@ -321,6 +352,10 @@ mod tests {
         let text = metrics.render();
         for line in [
             r#"aqueduct_ingest_refused_total{protocol="rtmp",reason="bad_key"} 1"#,
+            r#"aqueduct_ingest_shed_total{protocol="rtmps",reason="limit_bitrate"} 1"#,
+            r#"aqueduct_ingest_throttles_total{protocol="rtmp"} 1"#,
+            r#"aqueduct_ingest_throttled_seconds_total{protocol="rtmp"} 1.5"#,
+            r#"aqueduct_ingest_ts_anomalies_total{type="delta_guess"} 2"#,
             r#"aqueduct_ingest_ts_anomalies_total{type="gap"} 3"#,
             r#"aqueduct_pack_bytes_total{kind="video"} 75000"#,
             r#"aqueduct_pack_part_publish_lag_seconds_bucket{le="0.001"} 1"#,
@@ -339,7 +374,9 @@ mod tests {
         let tick = IngestTick { grid_millifps: Some(29_970), ..IngestTick::default() };
         metrics.record(&Event::Ingest { stream: name(), protocol: Protocol::Rtmp, tick: tick.clone() });
         assert!(metrics.render().contains(r#"aqueduct_ingest_fps{stream="live/show"} 29.97"#));
-        metrics.forget(&name());
+        metrics.keep(|stream| *stream == name());
+        assert!(metrics.render().contains("live/show"));
+        metrics.keep(|_| false);
         assert!(!metrics.render().contains("live/show"));
         for n in 0..=MAX_STREAMS {
             let stream = format!("live/s{n}").parse().unwrap();

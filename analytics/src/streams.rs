@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use aqueduct_common::StreamName;
-use aqueduct_common::event::{Advice, Anomaly, Event, IngestTick, Protocol, PublishEnd};
+use aqueduct_common::event::{Advice, Event, IngestTick, Protocol, PublishEnd};
 use aqueduct_common::feed::Break;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +13,10 @@ use utoipa::ToSchema;
 const KEEP_ENDED: Duration = Duration::from_secs(300);
 /// Advice is repeated while it holds; without a repeat for this long it is cured.
 const ADVICE_HOLDS: Duration = Duration::from_secs(25);
-/// Ended and unknown names are forgotten first beyond this many streams.
+/// A stream that nothing was heard of for so long is forgotten, whatever its state. Longer than the longest grace time,
+/// and than [`KEEP_ENDED`].
+const KEEP_UNHEARD: Duration = Duration::from_secs(2 * 3_600);
+/// No more streams than these are kept: an ended one makes room for a new one, and without any the new one is left out.
 const MAX_STREAMS: usize = 10_000;
 
 /// Where a stream is in its life.
@@ -88,6 +91,7 @@ struct Entry {
     /// An epoch's playlists are out.
     published: bool,
     ended_at: Option<Instant>,
+    heard_at: Instant,
 }
 
 /// All streams heard of, until they have been over for five minutes.
@@ -100,60 +104,51 @@ impl Streams {
     /// Takes in one event.
     pub fn record(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::PublishStarted { stream, protocol, encoder, resumed } => {
-                let entry = self.entry(stream);
-                entry.view.protocol = Some(*protocol);
-                entry.view.encoder.clone_from(encoder);
-                entry.view.state = if entry.published { State::Live } else { State::Starting };
-                entry.view.reconnects += u32::from(*resumed);
-                entry.ended_at = None;
-            }
-            Event::PublishEnded { stream, reason, .. } => {
-                let entry = self.entry(stream);
-                entry.view.last_end = Some(*reason);
-                if *reason != PublishEnd::TakenOver && entry.view.state != State::Ended {
-                    entry.view.state = State::Reconnecting;
-                    entry.view.bitrate = 0;
+            Event::PublishStarted { stream, .. }
+            | Event::PublishEnded { stream, .. }
+            | Event::Ingest { stream, .. }
+            | Event::Anomaly { stream, .. }
+            | Event::Advice { stream, .. }
+            | Event::PackagerLive { stream, .. }
+            | Event::Discontinuity { stream, .. } => {
+                if let Some(entry) = self.entry(stream, now) {
+                    entry.heard_at = now;
+                    entry.record(event, now);
                 }
             }
-            Event::Ingest { stream, tick, .. } => {
-                let entry = self.entry(stream);
-                entry.view.bitrate = tick.bytes * 8;
-                entry.view.ingest = tick.clone();
+            // What is over needs no entry, nor does a part.
+            Event::PackagerEnded { stream, .. }
+            | Event::StreamExpired { stream }
+            | Event::Part { stream, .. } => {
+                if let Some(entry) = self.entries.get_mut(stream) {
+                    entry.heard_at = now;
+                    entry.record(event, now);
+                }
             }
-            Event::Anomaly { stream, kind, count } => self.count_anomaly(stream, *kind, *count),
-            Event::Advice { stream, advice } => self.entry(stream).advise(advice, now),
-            Event::PackagerLive { stream, epoch, target_duration, part_target_micros } => {
-                let view = &mut self.entry(stream).view;
-                view.epoch = Some(epoch.clone());
-                view.target_duration = Some(*target_duration);
-                view.part_target = Some(f64::from(*part_target_micros) / 1e6);
-                view.state = State::Live;
-                self.entry(stream).published = true;
-            }
-            Event::Discontinuity { stream, .. } => self.entry(stream).view.discontinuities += 1,
-            Event::PackagerEnded { stream } | Event::StreamExpired { stream } => self.end(stream, now),
             Event::Edge(tick) => self.set_viewers(&tick.viewers),
             Event::ConnectionOpened { .. }
             | Event::ConnectionClosed { .. }
             | Event::Refused { .. }
-            | Event::Part { .. } => {}
+            | Event::Shed { .. }
+            | Event::Throttled { .. } => {}
         }
     }
 
-    /// Drops cured advice and streams that have been over for long; returns the names dropped.
-    pub fn sweep(&mut self, now: Instant) -> Vec<StreamName> {
+    /// Drops cured advice, and the streams that have been over or unheard of for long.
+    pub fn sweep(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
             entry.advice.retain(|(_, seen)| now.duration_since(*seen) < ADVICE_HOLDS);
             entry.refresh_advice();
         }
-        let over = |entry: &Entry| entry.ended_at.is_some_and(|at| now.duration_since(at) >= KEEP_ENDED);
-        let gone: Vec<_> =
-            self.entries.iter().filter(|(_, e)| over(e)).map(|(name, _)| name.clone()).collect();
-        for name in &gone {
-            self.entries.remove(name);
-        }
-        gone
+        self.entries.retain(|_, entry| {
+            let over = entry.ended_at.is_some_and(|at| now.duration_since(at) >= KEEP_ENDED);
+            !over && now.duration_since(entry.heard_at) < KEEP_UNHEARD
+        });
+    }
+
+    /// Whether a stream is among those kept.
+    pub fn knows(&self, stream: &StreamName) -> bool {
+        self.entries.contains_key(stream)
     }
 
     /// Every stream as it is, by name.
@@ -161,26 +156,14 @@ impl Streams {
         self.entries.values().map(|entry| entry.view.clone()).collect()
     }
 
-    fn entry(&mut self, stream: &StreamName) -> &mut Entry {
+    /// The stream's entry, made if there is room.
+    fn entry(&mut self, stream: &StreamName, now: Instant) -> Option<&mut Entry> {
         if self.entries.len() >= MAX_STREAMS && !self.entries.contains_key(stream) {
-            let ended = self.entries.iter().find(|(_, e)| e.ended_at.is_some()).map(|(name, _)| name.clone());
-            ended.and_then(|name| self.entries.remove(&name));
+            let ended =
+                self.entries.iter().find(|(_, e)| e.ended_at.is_some()).map(|(name, _)| name.clone())?;
+            self.entries.remove(&ended);
         }
-        self.entries.entry(stream.clone()).or_insert_with(|| Entry::new(stream.clone()))
-    }
-
-    fn count_anomaly(&mut self, stream: &StreamName, kind: Anomaly, count: u32) {
-        *self.entry(stream).view.anomalies.entry(kind.as_str()).or_default() += u64::from(count);
-    }
-
-    fn end(&mut self, stream: &StreamName, now: Instant) {
-        let entry = self.entry(stream);
-        entry.view.state = State::Ended;
-        entry.view.bitrate = 0;
-        entry.published = false;
-        entry.advice.clear();
-        entry.refresh_advice();
-        entry.ended_at = Some(now);
+        Some(self.entries.entry(stream.clone()).or_insert_with(|| Entry::new(stream.clone(), now)))
     }
 
     fn set_viewers(&mut self, viewers: &[(StreamName, u32)]) {
@@ -196,7 +179,7 @@ impl Streams {
 }
 
 impl Entry {
-    fn new(name: StreamName) -> Self {
+    fn new(name: StreamName, now: Instant) -> Self {
         let view = StreamView {
             name,
             state: State::Starting,
@@ -214,7 +197,68 @@ impl Entry {
             advice: Vec::new(),
             last_end: None,
         };
-        Self { view, advice: Vec::new(), published: false, ended_at: None }
+        Self { view, advice: Vec::new(), published: false, ended_at: None, heard_at: now }
+    }
+
+    /// Takes in an event of this stream.
+    fn record(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::PublishStarted { protocol, encoder, resumed, .. } => {
+                self.view.protocol = Some(*protocol);
+                self.view.encoder.clone_from(encoder);
+                self.view.reconnects += u32::from(*resumed);
+                if !*resumed {
+                    // What is still to be heard of an earlier epoch does not concern the one that begins.
+                    self.view.epoch = None;
+                    self.published = false;
+                }
+                self.revive();
+            }
+            Event::PublishEnded { reason, .. } => {
+                self.view.last_end = Some(*reason);
+                if *reason != PublishEnd::TakenOver && self.view.state != State::Ended {
+                    self.view.state = State::Reconnecting;
+                    self.view.bitrate = 0;
+                }
+            }
+            Event::Ingest { tick, .. } => {
+                self.view.bitrate = tick.bytes * 8;
+                self.view.ingest = tick.clone();
+                if self.ended_at.is_some() {
+                    self.revive();
+                }
+            }
+            Event::Anomaly { kind, count, .. } => {
+                *self.view.anomalies.entry(kind.as_str()).or_default() += u64::from(*count);
+            }
+            Event::Advice { advice, .. } => self.advise(advice, now),
+            Event::PackagerLive { epoch, target_duration, part_target_micros, .. } => {
+                self.view.epoch = Some(epoch.clone());
+                self.view.target_duration = Some(*target_duration);
+                self.view.part_target = Some(f64::from(*part_target_micros) / 1e6);
+                self.published = true;
+                self.revive();
+            }
+            Event::Discontinuity { .. } => self.view.discontinuities += 1,
+            Event::PackagerEnded { epoch, .. } if self.view.epoch.as_ref() == Some(epoch) => self.end(now),
+            Event::StreamExpired { .. } => self.end(now),
+            _ => {}
+        }
+    }
+
+    /// A publisher is there, or playlists are out.
+    fn revive(&mut self) {
+        self.view.state = if self.published { State::Live } else { State::Starting };
+        self.ended_at = None;
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.view.state = State::Ended;
+        self.view.bitrate = 0;
+        self.published = false;
+        self.advice.clear();
+        self.refresh_advice();
+        self.ended_at = Some(now);
     }
 
     /// Remembers advice; a newer figure of the same kind replaces the older one.
@@ -271,9 +315,17 @@ mod tests {
     }
 
     fn live() -> Event {
+        live_with("e1")
+    }
+
+    fn packaged(epoch: &str) -> Event {
+        Event::PackagerEnded { stream: name(), epoch: epoch.into() }
+    }
+
+    fn live_with(epoch: &str) -> Event {
         Event::PackagerLive {
             stream: name(),
-            epoch: "e1".into(),
+            epoch: epoch.into(),
             target_duration: 1,
             part_target_micros: 214_000,
         }
@@ -296,7 +348,7 @@ mod tests {
         assert_eq!(after(&ended(PublishEnd::TakenOver)), State::Live, "the newcomer is already there");
         assert_eq!(after(&ended(PublishEnd::Lost)), State::Reconnecting);
         assert_eq!(after(&started(true)), State::Live, "its playlists are still out");
-        assert_eq!(after(&Event::PackagerEnded { stream: name() }), State::Ended);
+        assert_eq!(after(&packaged("e1")), State::Ended);
         assert_eq!(after(&started(false)), State::Starting);
         assert_eq!(streams.views()[0].reconnects, 1);
     }
@@ -318,8 +370,68 @@ mod tests {
         let (mut streams, now) = (Streams::default(), start());
         streams.record(&started(false), now);
         streams.record(&Event::StreamExpired { stream: name() }, now);
-        assert!(streams.sweep(now + Duration::from_secs(299)).is_empty());
-        assert_eq!(streams.sweep(now + KEEP_ENDED), [name()]);
-        assert!(streams.views().is_empty());
+        streams.sweep(now + Duration::from_secs(299));
+        assert!(streams.knows(&name()));
+        streams.sweep(now + KEEP_ENDED);
+        assert!(!streams.knows(&name()) && streams.views().is_empty());
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_epoch_is_not_that_of_the_stream() {
+        let (mut streams, now) = (Streams::default(), start());
+        let expired = Event::StreamExpired { stream: name() };
+        for event in [started(false), live(), expired, started(false), packaged("e1"), live_with("e2")] {
+            streams.record(&event, now);
+        }
+        assert_eq!(streams.views()[0].state, State::Live);
+        streams.record(&packaged("e1"), now);
+        assert_eq!(streams.views()[0].state, State::Live);
+        streams.sweep(now + KEEP_ENDED);
+        assert!(streams.knows(&name()), "a live stream stays");
+        streams.record(&packaged("e2"), now);
+        assert_eq!(streams.views()[0].state, State::Ended);
+    }
+
+    #[test]
+    fn figures_of_a_publisher_bring_a_stream_back_whose_beginning_was_lost() {
+        let (mut streams, now) = (Streams::default(), start());
+        let tick = IngestTick::default();
+        streams.record(&started(false), now);
+        streams.record(&Event::StreamExpired { stream: name() }, now);
+        streams.record(&Event::Ingest { stream: name(), protocol: Protocol::Rtmp, tick }, now);
+        assert_eq!(streams.views()[0].state, State::Starting);
+        streams.sweep(now + KEEP_ENDED);
+        assert!(streams.knows(&name()));
+    }
+
+    #[test]
+    fn a_stream_that_nothing_is_heard_of_is_forgotten_in_the_end() {
+        let (mut streams, now) = (Streams::default(), start());
+        streams.record(&started(false), now);
+        streams.record(&ended(PublishEnd::Lost), now);
+        streams.sweep(now + KEEP_UNHEARD - Duration::from_secs(1));
+        assert!(streams.knows(&name()));
+        streams.sweep(now + KEEP_UNHEARD);
+        assert!(!streams.knows(&name()));
+    }
+
+    #[test]
+    fn no_more_streams_are_kept_than_there_is_room_for() {
+        let (mut streams, now) = (Streams::default(), start());
+        let begin = |n: usize| Event::PublishStarted {
+            stream: format!("live/s{n}").parse().unwrap(),
+            protocol: Protocol::Rtmp,
+            encoder: String::new(),
+            resumed: false,
+        };
+        for n in 0..=MAX_STREAMS {
+            streams.record(&begin(n), now);
+        }
+        assert_eq!(streams.views().len(), MAX_STREAMS);
+        let last = format!("live/s{MAX_STREAMS}").parse().unwrap();
+        assert!(!streams.knows(&last), "those that are there stay");
+        streams.record(&Event::StreamExpired { stream: "live/s7".parse().unwrap() }, now);
+        streams.record(&begin(MAX_STREAMS), now);
+        assert!(streams.knows(&last) && streams.views().len() == MAX_STREAMS);
     }
 }

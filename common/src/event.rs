@@ -73,6 +73,10 @@ pub enum Anomaly {
     BadUnit,
     /// A sync sample came so late that a segment had to end without one.
     LongGop,
+    /// A chunk's repeated timestamp was not taken for a delta (RTMP-10).
+    DeltaGuess,
+    /// The publisher's `colorInfo` is not what the bitstream says; the bitstream wins (RTMP-58).
+    ColourConflict,
 }
 
 impl Anomaly {
@@ -89,6 +93,8 @@ impl Anomaly {
             Self::GridLost => "grid_lost",
             Self::BadUnit => "bad_unit",
             Self::LongGop => "long_gop",
+            Self::DeltaGuess => "delta_guess",
+            Self::ColourConflict => "colour_conflict",
         }
     }
 }
@@ -247,6 +253,20 @@ pub enum Event {
         /// Why.
         reason: PublishEnd,
     },
+    /// A publisher's session was closed for what it sent. Its [`Event::PublishEnded`] says [`PublishEnd::Shed`].
+    Shed {
+        /// How it had come.
+        protocol: Protocol,
+        /// A label from a fixed set: `limit_bitrate`, `limit_messages`, `limit_message`, `malformed`, `no_track`, ….
+        reason: &'static str,
+    },
+    /// Reading from a publisher paused: it sends faster than real time (RTMP-69).
+    Throttled {
+        /// How it had come.
+        protocol: Protocol,
+        /// For how long, in microseconds.
+        pause_micros: u64,
+    },
     /// A second of a publisher's session.
     Ingest {
         /// The stream.
@@ -272,7 +292,8 @@ pub enum Event {
         /// What.
         advice: Advice,
     },
-    /// A stream's grace time ended without a publisher.
+    /// A stream is over for the ingest: its grace time ended without a publisher, it never began, or nobody takes it
+    /// any more.
     StreamExpired {
         /// The stream.
         stream: StreamName,
@@ -312,6 +333,8 @@ pub enum Event {
     PackagerEnded {
         /// The stream.
         stream: StreamName,
+        /// The epoch that ended, as in its paths: a later one may have begun already.
+        epoch: String,
     },
     /// A second of an edge's serving.
     Edge(EdgeTick),

@@ -112,8 +112,11 @@ impl Stream {
             epoch.end(reference, &mut self.out);
         }
         self.announce();
-        if self.announced {
-            self.out.push(Output::Event(Event::PackagerEnded { stream: self.name.clone() }));
+        if self.announced
+            && let Some(epoch) = &self.epoch
+        {
+            let epoch = epoch.id().to_string();
+            self.out.push(Output::Event(Event::PackagerEnded { stream: self.name.clone(), epoch }));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use aqueduct_common::event::Anomaly;
 
-const ALL: [Anomaly; 10] = [
+const ALL: [Anomaly; 12] = [
     Anomaly::NonMonotonic,
     Anomaly::Gap,
     Anomaly::Jump,
@@ -13,6 +13,8 @@ const ALL: [Anomaly; 10] = [
     Anomaly::GridLost,
     Anomaly::BadUnit,
     Anomaly::LongGop,
+    Anomaly::DeltaGuess,
+    Anomaly::ColourConflict,
 ];
 
 /// How often each anomaly happened.
