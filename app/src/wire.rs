@@ -1,5 +1,6 @@
 //! Joins the stages. The only file that names two of them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use aqueduct_analytics::Board;
 use aqueduct_common::feed::Publication;
-use aqueduct_common::{EventSender, event};
+use aqueduct_common::{EventSender, Publish, Update, event};
 use aqueduct_edge::Store;
 use aqueduct_ingest::{KeyRing, Streams};
 use aqueduct_packager::Checkpoints;
@@ -23,6 +24,8 @@ use crate::pages::Embedded;
 
 /// Events that may wait for analytics; beyond, they are dropped and counted.
 const EVENTS: usize = 8_192;
+/// How long what a dead packager had published stays fetchable.
+const DEAD_LINGER: Duration = Duration::from_secs(10);
 /// Streams that may begin at once before ingest waits.
 const BEGINNING: usize = 64;
 
@@ -71,6 +74,8 @@ pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
     ready: Arc<AtomicBool>,
+    /// Kept until the packagers are gone: a registry without a handle ends its streams, and a stop must not.
+    streams: Streams,
     ingest: Stage,
     packagers: Stage,
     edge: Stage,
@@ -88,8 +93,13 @@ pub async fn start(plan: &Plan, keys: KeyRing) -> Result<Running, StartError> {
     let (edge_addresses, edge) = spawn_edge(plan, store.clone(), tls.clone(), events.clone())?;
     let (begun, publications) = mpsc::channel(BEGINNING);
     let streams = Streams::start(plan.ingest.policy(), begun, events.clone());
-    let ingest =
-        aqueduct_ingest::Server::bind(&plan.ingest, Some(Arc::new(tls)), keys, streams, events.clone())?;
+    let ingest = aqueduct_ingest::Server::bind(
+        &plan.ingest,
+        Some(Arc::new(tls)),
+        keys,
+        streams.clone(),
+        events.clone(),
+    )?;
     let ingest_addresses =
         ingest.addresses().into_iter().map(|(protocol, address)| (protocol.as_str(), address)).collect();
     let stop_ingest = CancellationToken::new();
@@ -114,6 +124,7 @@ pub async fn start(plan: &Plan, keys: KeyRing) -> Result<Running, StartError> {
     Ok(Running {
         addresses: Addresses { ingest: ingest_addresses, edge: edge_addresses, admin: admin_address },
         ready,
+        streams,
         ingest: (stop_ingest, ingest_task),
         packagers: (stop_packagers, packagers),
         edge,
@@ -154,23 +165,31 @@ async fn package(
     stop: CancellationToken,
 ) {
     let checkpoints = Checkpoints::new(Some(plan.data_dir.join("streams")));
-    let mut running = JoinSet::new();
+    let (mut running, mut names) = (JoinSet::new(), HashMap::new());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             begun = publications.recv() => {
                 let Some(publication) = begun else { break };
-                running.spawn(aqueduct_packager::run(
+                let name = publication.stream.clone();
+                let task = running.spawn(aqueduct_packager::run(
                     plan.packager.clone(),
                     publication,
                     Arc::new(store.clone()),
                     checkpoints.clone(),
                     events.clone(),
                 ));
+                names.insert(task.id(), name);
             }
-            Some(ended) = running.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a packager died; its stream begins anew when its publisher returns");
+            Some(ended) = running.join_next_with_id() => {
+                let id = match &ended {
+                    Ok((id, ())) => *id,
+                    Err(error) => error.id(),
+                };
+                let name = names.remove(&id);
+                if let (Err(error), Some(stream)) = (ended, name) {
+                    tracing::error!(%stream, %error, "a packager died; its stream begins anew when its publisher returns");
+                    store.publish(&stream, Update::End { linger: DEAD_LINGER });
                 }
             }
         }
@@ -191,6 +210,8 @@ impl Running {
                 let _ = task.await;
             }
         };
-        tokio::time::timeout(deadline, in_flow_order).await.is_ok()
+        let whole = tokio::time::timeout(deadline, in_flow_order).await.is_ok();
+        drop(self.streams);
+        whole
     }
 }

@@ -18,7 +18,7 @@ pub use codec::CodecConfig;
 pub use event::{Event, EventSender};
 pub use feed::{ClockMap, Feed, Publication, Sample};
 pub use name::StreamName;
-pub use object::{Object, ObjectKind, ObjectPath, Update, Version};
+pub use object::{Object, ObjectKind, ObjectPath, Publish, Update, Version};
 pub use secret::Secret;
 pub use time::{MediaTime, Timescale, WallTime};
 pub use track::{Track, TrackId, TrackKind, TrackSet};

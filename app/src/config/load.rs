@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format, Toml};
+use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 
-use super::locate::{Place, key_in_text, line_of};
+use super::locate::{Place, SECTIONS, key_in_text, line_of};
 use super::{Config, Plan, Tls, default_data_dir};
 use crate::cli::Settings;
 
@@ -39,24 +39,61 @@ pub enum ConfigError {
     },
 }
 
+/// What begins the names of our environment variables.
+const PREFIX: &str = "AQUEDUCT_";
+/// Variables that the command line reads by itself.
+const OF_FLAGS: [&str; 3] = ["AQUEDUCT_CONFIG", "AQUEDUCT_LOG", "AQUEDUCT_LOG_FORMAT"];
+
 /// Reads, merges and checks all settings. Opens nothing but the configuration file.
 pub fn load(settings: &Settings) -> Result<Plan, ConfigError> {
+    load_with(
+        settings,
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )
+}
+
+/// Reads and checks one file alone, as it stands.
+pub fn load_file(file: &Path) -> Result<Plan, ConfigError> {
+    let settings = Settings { config: Some(file.to_owned()), ..Settings::default() };
+    load_with(&settings, std::iter::empty())
+}
+
+fn load_with(
+    settings: &Settings,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Plan, ConfigError> {
     let text = settings.config.as_deref().map(read).transpose()?;
-    let source = Source { file: settings.config.as_deref(), text: text.as_deref().unwrap_or_default() };
-    let mut figment = Figment::new().merge(Toml::string(source.text));
-    figment = figment.merge(
-        Env::prefixed("AQUEDUCT_")
-            .ignore(&["CONFIG", "LOG", "LOG_FORMAT"])
-            .map(|key| key.as_str().replace("__", ".").to_ascii_lowercase().into()),
-    );
-    for (key, value) in &settings.set {
+    let variables: Vec<_> =
+        variables.filter_map(|(name, value)| Some((key_of(&name)?, name, value))).collect();
+    let mut figment = Figment::new().merge(Toml::string(text.as_deref().unwrap_or_default()));
+    let flags = settings.set.iter().map(|(key, value)| (key, value));
+    for (key, value) in variables.iter().map(|(key, _, value)| (key, value)).chain(flags) {
         figment = figment.merge((key.as_str(), parse_value(value)));
     }
+    let source = Source {
+        file: settings.config.as_deref(),
+        text: text.as_deref().unwrap_or_default(),
+        flags: &settings.set,
+        variables: &variables,
+    };
     let config = figment.extract::<Config>().map_err(|error| source.explain(&error))?;
     plan(config).map_err(|message| {
         let key = key_in_text(&message);
         ConfigError::Value { place: source.place(key.as_deref()), message }
     })
+}
+
+/// The key that a variable sets: `AQUEDUCT_PACKAGER__PART` is `packager.part`. Others that begin alike are not ours:
+/// Kubernetes makes `AQUEDUCT_PORT` for a service of that name.
+fn key_of(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(PREFIX).filter(|_| !OF_FLAGS.contains(&name))?;
+    let key = rest.replace("__", ".").to_ascii_lowercase();
+    let known = key == "data_dir" || SECTIONS.iter().any(|section| key.starts_with(section));
+    if !known {
+        tracing::debug!(name, "this variable is none of ours");
+    }
+    known.then_some(key)
 }
 
 fn read(file: &Path) -> Result<String, ConfigError> {
@@ -66,7 +103,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
         Ok(_) => Ok(text),
         Err(error) => {
             let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-            let place = Place { file: Some(file.to_owned()), line, key: None };
+            let place = Place::File { file: file.to_owned(), line, key: None };
             Err(ConfigError::Syntax { place, message: error.message().to_owned() })
         }
     }
@@ -88,6 +125,9 @@ fn plan(config: Config) -> Result<Plan, String> {
         (None, Some(_)) => return Err("tls.cert is missing: tls.key needs its certificate".into()),
         _ => {}
     }
+    if config.stop.deadline.is_zero() {
+        return Err("stop.deadline is 0, which would cut every viewer off: set it to 1s or more".into());
+    }
     let Config { data_dir, stop, ingest, packager, edge, tls, admin } = config;
     Ok(Plan {
         data_dir: data_dir.unwrap_or_else(|| default_data_dir(|name| std::env::var(name).ok())),
@@ -100,10 +140,13 @@ fn plan(config: Config) -> Result<Plan, String> {
     })
 }
 
-/// The configuration file, for saying where in it something stands.
+/// Where settings came from, for saying where one stands.
 struct Source<'a> {
     file: Option<&'a Path>,
     text: &'a str,
+    flags: &'a [(String, String)],
+    /// Key, name and value.
+    variables: &'a [(String, String, String)],
 }
 
 impl Source<'_> {
@@ -122,11 +165,21 @@ impl Source<'_> {
         ConfigError::Value { place: self.place(Some(&path.join("."))), message }
     }
 
-    /// A key that the file does not hold came from the environment or a flag.
+    /// The strongest source that holds the key, as they override each other.
     fn place(&self, key: Option<&str>) -> Place {
-        let line = key.and_then(|key| line_of(self.text, key));
-        let file = line.and(self.file).map(Path::to_owned);
-        Place { file, line, key: key.map(str::to_owned) }
+        let Some(key) = key else { return Place::Nowhere(None) };
+        if self.flags.iter().any(|(flag, _)| flag == key) {
+            return Place::Flag(key.to_owned());
+        }
+        if let Some((_, name, _)) = self.variables.iter().find(|(variable, ..)| variable == key) {
+            return Place::Variable(name.clone());
+        }
+        match (self.file, line_of(self.text, key)) {
+            (Some(file), Some(line)) => {
+                Place::File { file: file.to_owned(), line: Some(line), key: Some(key.to_owned()) }
+            }
+            _ => Place::Nowhere(Some(key.to_owned())),
+        }
     }
 }
 
@@ -135,14 +188,21 @@ mod tests {
     use super::*;
 
     fn loaded(text: &str, set: &[(&str, &str)]) -> Result<Plan, String> {
+        loaded_with(text, set, &[])
+    }
+
+    fn owned<'a>(pairs: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+    }
+
+    fn loaded_with(text: &str, set: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Plan, String> {
         let dir = std::env::temp_dir().join(format!("aqueduct-config-{}-{:p}", std::process::id(), text));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("aqueduct.toml");
         std::fs::write(&file, text).unwrap();
-        let set = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let settings = Settings { config: Some(file), set, ..Settings::default() };
-        let plan =
-            load(&settings).map_err(|error| error.to_string().replace(&format!("{}/", dir.display()), ""));
+        let settings = Settings { config: Some(file), set: owned(set).collect(), ..Settings::default() };
+        let plan = load_with(&settings, owned(variables))
+            .map_err(|error| error.to_string().replace(&format!("{}/", dir.display()), ""));
         std::fs::remove_dir_all(&dir).unwrap();
         plan
     }
@@ -176,7 +236,24 @@ mod tests {
             let error = loaded(text, &[]).unwrap_err();
             assert!(error.starts_with(expected), "{error:?} should start with {expected:?}");
         }
-        let error = loaded("", &[("packager.part", "never")]).unwrap_err();
-        assert!(error.starts_with("packager.part: "), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_the_flag_or_variable_that_stands_over_the_file() {
+        let file = "[packager]\npart = \"200ms\"\n";
+        let flag = loaded(file, &[("packager.part", "never")]).unwrap_err();
+        assert!(flag.starts_with("--set packager.part: "), "{flag}");
+        for value in ["never", "7s"] {
+            let variable = loaded_with(file, &[], &[("AQUEDUCT_PACKAGER__PART", value)]).unwrap_err();
+            assert!(variable.starts_with("AQUEDUCT_PACKAGER__PART: "), "{variable}");
+        }
+    }
+
+    #[test]
+    fn variables_set_keys_below_flags_and_strange_ones_are_left_alone() {
+        let variables = [("AQUEDUCT_ADMIN__LISTEN", "127.0.0.1:3"), ("AQUEDUCT_PORT", "tcp://10.0.0.1:80")];
+        assert_eq!(loaded_with("", &[], &variables).unwrap().admin.port(), 3);
+        let flags = [("admin.listen", "127.0.0.1:4")];
+        assert_eq!(loaded_with("", &flags, &variables).unwrap().admin.port(), 4);
     }
 }

@@ -3,26 +3,38 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting stands: `aqueduct.toml:12: packager.part`, or only the key when no file holds it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Place {
-    /// The file.
-    pub file: Option<PathBuf>,
-    /// Its line, from 1.
-    pub line: Option<usize>,
-    /// The dotted key.
-    pub key: Option<String>,
+/// Where a setting stands: `aqueduct.toml:12: packager.part`, `--set packager.part`, or a variable's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In the file.
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Its line, from 1.
+        line: Option<usize>,
+        /// The dotted key.
+        key: Option<String>,
+    },
+    /// In a `--set` flag, by its key.
+    Flag(String),
+    /// In an environment variable, by its name.
+    Variable(String),
+    /// Nowhere: a default, or several settings together.
+    Nowhere(Option<String>),
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.as_ref().map(|file| match self.line {
-            Some(line) => format!("{}:{line}", file.display()),
-            None => file.display().to_string(),
-        });
-        let parts: Vec<String> = file.into_iter().chain(self.key.clone()).collect();
-        f.write_str(if parts.is_empty() { "configuration" } else { "" })?;
-        f.write_str(&parts.join(": "))
+        match self {
+            Self::File { file, line, key } => {
+                write!(f, "{}", file.display())?;
+                line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+                key.as_ref().map_or(Ok(()), |key| write!(f, ": {key}"))
+            }
+            Self::Flag(key) => write!(f, "--set {key}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::Nowhere(key) => f.write_str(key.as_deref().unwrap_or("configuration")),
+        }
     }
 }
 
@@ -48,13 +60,15 @@ pub fn line_of(text: &str, key: &str) -> Option<usize> {
     span.map(|span| line_at(text, span.start))
 }
 
+/// How the keys of every section begin.
+pub const SECTIONS: [&str; 6] = ["ingest.", "packager.", "edge.", "tls.", "admin.", "stop."];
+
 /// The first dotted key of a known section that a message names.
 pub fn key_in_text(message: &str) -> Option<String> {
-    let sections = ["ingest.", "packager.", "edge.", "tls.", "admin.", "stop."];
     let word = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let mut words = message.split(word);
     words
-        .find(|word| sections.iter().any(|section| word.starts_with(section)))
+        .find(|word| SECTIONS.iter().any(|section| word.starts_with(section)))
         .map(|word| word.trim_end_matches('.').into())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use load::load;
+pub use load::{load, load_file};
 
 /// The commented default file, as `aqueduct config` prints it.
 pub const DEFAULT_FILE: &str = include_str!("../../assets/aqueduct.toml");
