@@ -35,12 +35,16 @@ impl Credentials {
         self.key.as_ref().map(|key| key.expose().as_str())
     }
 
+    /// What stands between the slashes of app and name.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &str> {
+        self.app.split('/').chain(self.name().split('/')).filter(|step| !step.is_empty())
+    }
+
     /// The stream that app and name together say. `live` + `live/show` is `live/show`, and so is `live/_definst_` +
     /// `show`: encoders split the URL each by their own rule.
     pub(super) fn stream(&self) -> Result<StreamName, NameError> {
-        let halves = self.app.split('/').chain(self.name().split('/'));
         let mut halves: Vec<_> =
-            halves.filter(|half| !half.is_empty() && !half.eq_ignore_ascii_case("_definst_")).collect();
+            self.steps().filter(|step| !step.eq_ignore_ascii_case("_definst_")).collect();
         if halves.len() == 3 && halves[0] == halves[1] {
             halves.remove(0);
         }

@@ -7,6 +7,9 @@ use aqueduct_common::name::NameError;
 use aqueduct_common::{Secret, StreamName};
 use ring::digest;
 
+/// Characters that a secret has at least.
+pub(super) const SHORTEST_SECRET: usize = 16;
+
 /// Which streams a key opens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StreamPattern {
@@ -140,7 +143,7 @@ impl TryFrom<&KeyConfig> for KeyEntry {
                 if !secret.chars().all(survives) {
                     return Err(KeyError::Character);
                 }
-                if secret.len() < 16 {
+                if secret.len() < SHORTEST_SECRET {
                     return Err(KeyError::Short);
                 }
                 Ok(Self::new(pattern, secret))

@@ -59,9 +59,13 @@ impl KeyRefusal {
         }
     }
 
-    /// It counts as a failed attempt to guess.
-    pub const fn is_guess(&self) -> bool {
-        matches!(self, Self::Wrong)
+    /// These credentials, refused so, count as a failed attempt to guess. A name that could be a key does, too.
+    pub fn is_guess(&self, credentials: &Credentials) -> bool {
+        match self {
+            Self::Wrong => true,
+            Self::Missing => credentials.steps().any(|step| step.len() >= entry::SHORTEST_SECRET),
+            Self::NamesNoStream | Self::Name(_) => false,
+        }
     }
 }
 
@@ -100,11 +104,15 @@ impl KeyRing {
 
     /// The stream that these credentials may publish. `loopback` publishers need no key until one is configured.
     pub fn check(&self, credentials: &Credentials, loopback: bool) -> Result<StreamName, KeyRefusal> {
-        let by_name = self.matching(credentials.name());
-        if !by_name.is_empty() {
-            return single_stream(&by_name).cloned().ok_or(KeyRefusal::NamesNoStream);
-        }
         let stream = credentials.stream();
+        // However the encoder splits app and name, a key must not become a half of a public name.
+        let halves = stream.iter().flat_map(|stream| [stream.app(), stream.name()]);
+        for given in halves.chain([credentials.name()]) {
+            let by_name = self.matching(given);
+            if !by_name.is_empty() {
+                return single_stream(&by_name).cloned().ok_or(KeyRefusal::NamesNoStream);
+            }
+        }
         if let Some(key) = credentials.key() {
             let matching = self.matching(key);
             return match stream {
@@ -223,7 +231,41 @@ mod tests {
         assert_eq!(check(&ring, "live", ANY, false), Err(KeyRefusal::NamesNoStream));
         assert_eq!(check(&ring, "live", twice, false), Err(KeyRefusal::NamesNoStream));
         let kept = KeyRing::new(&[], &[entry("*", ANY)]).unwrap();
-        assert_eq!(check(&kept, "live", ANY, true), Err(KeyRefusal::NamesNoStream));
+        let ways = |key: &str| {
+            [
+                ("live", key.to_owned()),
+                ("", format!("live/{key}")),
+                ("live", format!("{key}/")),
+                ("live", format!("live/{key}")),
+                ("live", format!("mp4:{key}")),
+                ("live", key.replace('-', "%2d")),
+            ]
+            .map(|(app, name)| (app.to_owned(), name))
+            .into_iter()
+            .chain([(format!("live/{key}"), String::new()), (key.to_owned(), "x".into())])
+        };
+        for (app, name) in ways(ANY) {
+            assert_eq!(check(&kept, &app, &name, true), Err(KeyRefusal::NamesNoStream), "{app} {name}");
+        }
+        for (app, name) in ways(SHOW) {
+            assert_eq!(check(&ring, &app, &name, true), Ok("live/show".into()), "{app} {name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_could_be_a_key_counts_as_a_guess() {
+        let ring = KeyRing::new(&[entry("live/show", SHOW)], &[]).unwrap();
+        for (app, name, guess) in [
+            ("live", "show", false),
+            ("live", "a-guess-0123456789", true),
+            ("", "live/a-guess-0123456789", true),
+            ("live/a-guess-0123456789", "", true),
+            ("live", "show?key=x", true),
+        ] {
+            let credentials = Credentials::new(None, app, name);
+            let refusal = ring.check(&credentials, false).unwrap_err();
+            assert_eq!(refusal.is_guess(&credentials), guess, "{app} {name}");
+        }
     }
 
     #[test]

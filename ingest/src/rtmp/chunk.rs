@@ -83,6 +83,7 @@ pub struct ChunkReader {
     partial_bytes: usize,
     authorised: bool,
     guesses: u64,
+    passed_over: u32,
 }
 
 impl Default for ChunkReader {
@@ -94,6 +95,7 @@ impl Default for ChunkReader {
             partial_bytes: 0,
             authorised: false,
             guesses: 0,
+            passed_over: 0,
         }
     }
 }
@@ -145,6 +147,11 @@ impl ChunkReader {
         self.guesses
     }
 
+    /// Messages since it was last asked for that began and did not come out: given up, or carried out here.
+    pub fn take_passed_over(&mut self) -> u32 {
+        std::mem::take(&mut self.passed_over)
+    }
+
     /// The next message, or `None` when `input` holds no more whole ones. What it has used is gone from `input`.
     pub fn read(&mut self, input: &mut BytesMut) -> Result<Option<RawMessage>, ChunkError> {
         loop {
@@ -163,9 +170,13 @@ impl ChunkReader {
             };
             match message {
                 Some(message) if message.type_id == wire::SET_CHUNK_SIZE => {
+                    self.passed_over += 1;
                     self.set_chunk_size(&message.body)?;
                 }
-                Some(message) if message.type_id == wire::ABORT => self.abort(&message.body)?,
+                Some(message) if message.type_id == wire::ABORT => {
+                    self.passed_over += 1;
+                    self.abort(&message.body)?;
+                }
                 Some(message) => return Ok(Some(message)),
                 None => {}
             }
@@ -225,7 +236,8 @@ impl ChunkReader {
         let stream = &mut self.streams[index];
         // A new header in the middle of a message gives that message up.
         self.partial_bytes -= stream.partial.len();
-        stream.partial.clear();
+        self.passed_over += u32::from(stream.begun);
+        stream.partial = Vec::new();
         self.guesses += u64::from(stream.advance(header));
         stream.length = length;
         stream.type_id = type_id;

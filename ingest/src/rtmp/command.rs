@@ -1,5 +1,7 @@
 //! Commands as publishers send them, vetted (RTMP-23 to RTMP-32).
 
+use aqueduct_common::Secret;
+
 use super::amf0::{self, Amf0Error, Value};
 
 /// What encoders are called at most, in characters.
@@ -22,7 +24,7 @@ pub enum Command {
     /// `createStream`.
     CreateStream,
     /// `publish`, with the first string: name, parameters and key.
-    Publish(String),
+    Publish(Secret),
     /// `releaseStream` and `_checkbw`, which want any answer (RTMP-27, RTMP-30).
     WantsResult,
     /// `FCPublish`, which some encoders want answered twice (RTMP-27).
@@ -40,10 +42,10 @@ pub enum Command {
 /// What `connect` said (RTMP-24).
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Client {
-    /// `app`, as it came.
-    pub app: String,
-    /// `tcUrl`, as it came.
-    pub tc_url: Option<String>,
+    /// `app`, as it came. It may hold a key.
+    pub app: Secret,
+    /// `tcUrl`, as it came. It may hold a key.
+    pub tc_url: Option<Secret>,
     /// `flashVer`: printable characters only.
     pub encoder: String,
     /// `fourCcList`: a version 1 client's list of codecs.
@@ -95,8 +97,8 @@ impl Client {
         };
         let version_2 = ["videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"];
         Self {
-            app: text("app").unwrap_or_default().to_owned(),
-            tc_url: text("tcUrl").map(str::to_owned),
+            app: Secret::new(text("app").unwrap_or_default().to_owned()),
+            tc_url: text("tcUrl").map(|url| Secret::new(url.to_owned())),
             encoder: printable(text("flashVer").unwrap_or_default()),
             four_ccs: object.property("fourCcList").map(list).unwrap_or_default(),
             enhanced: version_2.iter().any(|name| object.property(name).is_some()),
@@ -133,7 +135,8 @@ pub fn read(body: &[u8]) -> Result<(f64, Command), CommandError> {
         "connect" => Command::Connect(Box::new(Client::read(values.get(2).unwrap_or(&Value::Null)))),
         "createStream" => Command::CreateStream,
         "publish" => {
-            Command::Publish(argument.and_then(Value::as_str).ok_or(CommandError::Shape)?.to_owned())
+            let name = argument.and_then(Value::as_str).ok_or(CommandError::Shape)?;
+            Command::Publish(Secret::new(name.to_owned()))
         }
         "releaseStream" | "_checkbw" => Command::WantsResult,
         "FCPublish" => Command::FcPublish,
@@ -169,8 +172,8 @@ mod tests {
         ]);
         let body = amf0::write_all(&["connect".into(), Value::Number(1.0), object]);
         let client = Client {
-            app: "live".into(),
-            tc_url: Some("rtmp://h/live".into()),
+            app: Secret::new("live".into()),
+            tc_url: Some(Secret::new("rtmp://h/live".into())),
             encoder: "FMLE/3.0 (compatible; FMSc/1.0)".into(),
             four_ccs: vec!["av01".into(), "hvc1".into()],
             enhanced: true,
@@ -178,6 +181,23 @@ mod tests {
         };
         assert!(client.reconnects());
         assert_eq!(read(&body), Ok((1.0, Command::Connect(Box::new(client)))));
+    }
+
+    #[test]
+    fn no_key_is_printed_wherever_it_stood() {
+        const KEY: &str = "show-key-0123456789";
+        let with_key = |text: &str| Value::from(format!("{text}?key={KEY}").as_str());
+        let object = Value::Object(vec![
+            ("app".into(), with_key("live")),
+            ("tcUrl".into(), with_key("rtmp://h/live")),
+        ]);
+        for command in [
+            ["connect".into(), Value::Number(1.0), object, Value::Null],
+            ["publish".into(), Value::Number(5.0), Value::Null, with_key("show")],
+        ] {
+            let printed = format!("{:?}", read(&amf0::write_all(&command)).unwrap());
+            assert!(!printed.contains(KEY), "{printed}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use aqueduct_common::WallTime;
-use aqueduct_common::event::PublishEnd;
+use aqueduct_common::event::{Anomaly, PublishEnd};
+use aqueduct_common::{Event as Heard, StreamName, WallTime};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Sleep;
@@ -15,7 +15,7 @@ use super::gate::{Denied, REFUSAL_DELAY, Slot};
 use crate::keys::KeyRefusal;
 use crate::limits::{ByteRate, Load};
 use crate::rtmp::{Event, Message, Publish, RefusalCode, Session, SessionError, Wake};
-use crate::stream::{Lease, Pace, PublishRequest, Refusal};
+use crate::stream::{Lease, Pace, PublishRequest, Refusal, Shed};
 
 /// Room for one read before a publish is authorised (RTMP-5), and after.
 const READ: (usize, usize) = (16 << 10, 64 << 10);
@@ -40,6 +40,8 @@ pub(super) struct Connection<S> {
     leave_at: Option<Instant>,
     rate: ByteRate,
     load: Load,
+    /// Guesses at timestamps that were reported.
+    guesses: u64,
     timer: Pin<Box<Sleep>>,
     /// A write failed. What the publisher sent before it left is still read: its goodbye may be among it.
     muted: bool,
@@ -52,6 +54,8 @@ struct Held {
     lease: Lease,
     next_tick: Instant,
     rtt: Option<Duration>,
+    /// The stream that it is for.
+    stream: StreamName,
 }
 
 /// The connection is over. Whatever lease is left ends with this reason.
@@ -77,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             leave_at: None,
             rate: ByteRate::new(slot.gate.bits_per_second, now),
             load: Load::Fine,
+            guesses: 0,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             muted: false,
             stop,
@@ -94,10 +99,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Whoever leaves when asked to is not lost.
         let asked = self.leave_at.is_some() && reason == PublishEnd::Lost;
         self.end_lease(if asked { PublishEnd::Drained } else { reason });
-        if self.session.timestamp_guesses() > 0 {
-            let guesses = self.session.timestamp_guesses();
-            tracing::debug!(peer = %self.slot.peer, guesses, "repeated timestamps were not taken for deltas");
-        }
         // A close without a goodbye may overtake what was written last.
         let _ = tokio::time::timeout(PATIENCE, self.socket.shutdown()).await;
     }
@@ -110,6 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Woken::Read(count) => {
                 self.measure(now, count);
                 self.take_input(now, wall).await?;
+                // A peer that never stops sending leaves the timer no turn.
+                self.tick(now);
+                self.time_out(now)?;
             }
             Woken::Timer => {
                 self.tick(now);
@@ -188,8 +192,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let until = now + wait;
                 self.session.pause(until);
                 self.resume_at = Some(until);
+                let pause_micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+                self.slot.report(Heard::Throttled { protocol: self.slot.protocol, pause_micros });
             }
-            Err(shed) => self.shed(now, &shed.to_string()),
+            Err(shed) => self.shed(now, label_of(shed), &shed.to_string()),
         }
     }
 
@@ -209,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request =
             PublishRequest { stream: stream.clone(), protocol: self.slot.protocol, encoder: publish.encoder };
         match tokio::time::timeout(PATIENCE, gate.streams.publish(request)).await {
-            Ok(Ok(lease)) => self.accept(lease),
+            Ok(Ok(lease)) => self.accept(lease, stream),
             Ok(Err(Refusal::Busy)) => {
                 tracing::info!(%peer, %stream, reason = "busy", "publish refused");
                 let text = "Somebody else is publishing this stream now.";
@@ -228,10 +234,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    fn accept(&mut self, lease: Lease) {
+    fn accept(&mut self, lease: Lease, stream: StreamName) {
         let (now, _) = clock();
         match self.session.accept(now) {
-            Ok(()) => self.lease = Some(Held { lease, next_tick: now + TICK, rtt: None }),
+            Ok(()) => self.lease = Some(Held { lease, next_tick: now + TICK, rtt: None, stream }),
             Err(error) => {
                 lease.end(PublishEnd::Shed);
                 self.broke(now, &error);
@@ -247,14 +253,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The publisher broke the protocol or a limit.
     fn broke(&mut self, now: Instant, error: &SessionError) {
         tracing::info!(peer = %self.slot.peer, %error, "connection broken off");
-        if self.lease.is_none() {
-            self.slot.refused(error.label());
-        }
-        self.shed(now, &error.to_string());
+        self.shed(now, error.label(), &error.to_string());
     }
 
-    /// Ends the publish, and tells the publisher why.
-    fn shed(&mut self, now: Instant, text: &str) {
+    /// Ends the publish, if there is one, and tells the publisher why.
+    fn shed(&mut self, now: Instant, reason: &'static str, text: &str) {
+        match self.lease {
+            Some(_) => self.slot.report(Heard::Shed { protocol: self.slot.protocol, reason }),
+            None => self.slot.refused(reason),
+        }
         self.end_lease(PublishEnd::Shed);
         self.session.refuse(now, RefusalCode::Rejected, text);
     }
@@ -267,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match (self.rate.add(now, count), self.load) {
             (Load::Over, _) => {
                 let text = format!("More than {megabits} Mbit/s over 15 s: lower the bitrate.");
-                self.shed(now, &text);
+                self.shed(now, "limit_bitrate", &text);
             }
             (Load::High, Load::Fine) => {
                 tracing::warn!(peer = %self.slot.peer, megabits, "a publisher is above its bitrate limit");
@@ -285,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             held.next_tick += TICK;
             // A task that was held up does not make up for it.
             held.next_tick = held.next_tick.max(now);
+            self.report_guesses();
         }
     }
 
@@ -295,8 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.session.handle_timeout(now) {
             None | Some(Wake::Ping) => Ok(()),
             Some(Wake::Close) => Err(Over(PublishEnd::Shed)),
-            Some(Wake::Media) => {
-                self.shed(now, "No audio or video came after publishing began.");
+            Some(wake @ Wake::Media) => {
+                self.shed(now, wake.label(), "No audio or video came after publishing began.");
                 Ok(())
             }
             Some(wake) => {
@@ -328,7 +336,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Err(Over(PublishEnd::Drained))
     }
 
+    /// Timestamps that the chunk reader had to guess (RTMP-10).
+    fn report_guesses(&mut self) {
+        let Some(held) = &self.lease else { return };
+        let guesses = self.session.timestamp_guesses();
+        let count = u32::try_from(guesses - self.guesses).unwrap_or(u32::MAX);
+        self.guesses = guesses;
+        if count > 0 {
+            let stream = held.stream.clone();
+            self.slot.report(Heard::Anomaly { stream, kind: Anomaly::DeltaGuess, count });
+        }
+    }
+
     fn end_lease(&mut self, reason: PublishEnd) {
+        self.report_guesses();
         if let Some(held) = self.lease.take() {
             held.lease.end(reason);
         }
@@ -357,6 +378,13 @@ fn code_of(denied: &Denied) -> RefusalCode {
     match denied {
         Denied::Key(KeyRefusal::Missing | KeyRefusal::Wrong) | Denied::Backoff => RefusalCode::Denied,
         Denied::Key(KeyRefusal::NamesNoStream | KeyRefusal::Name(_)) => RefusalCode::BadName,
+    }
+}
+
+const fn label_of(shed: Shed) -> &'static str {
+    match shed {
+        Shed::NoUsableTrack => "no_track",
+        Shed::Downstream => "downstream",
     }
 }
 

@@ -99,7 +99,7 @@ impl Gate {
             return Err(Denied::Backoff);
         }
         self.keys.check(credentials, loopback).map_err(|refusal| {
-            if refusal.is_guess() {
+            if refusal.is_guess(credentials) {
                 lock(&self.backoff).failed(now, address);
             }
             refusal.into()
@@ -127,7 +127,11 @@ pub(super) struct Slot {
 impl Slot {
     /// Reports a refusal under a label of a fixed set.
     pub(super) fn refused(&self, reason: &'static str) {
-        self.gate.events.send(Event::Refused { protocol: self.protocol, reason });
+        self.report(Event::Refused { protocol: self.protocol, reason });
+    }
+
+    pub(super) fn report(&self, event: Event) {
+        self.gate.events.send(event);
     }
 }
 

@@ -117,7 +117,7 @@ impl Registry {
             return refuse(answer, Refusal::Busy);
         };
         let PublishRequest { stream, protocol, encoder } = request;
-        let flow = flow.filter(|flow| !flow.is_orphaned());
+        let flow = flow.and_then(|flow| self.unless_orphaned(flow));
         let resumed = flow.as_ref().is_some_and(|flow| flow.has_begun());
         let flow = flow.unwrap_or_else(|| Box::new(Flow::new(stream.clone(), self.publications.clone())));
         let activity = Activity::new(self.origin, clock());
@@ -140,13 +140,30 @@ impl Registry {
         tracing::info!(%stream, protocol = protocol.as_str(), ?reason, "publisher ended");
         self.events.send(Event::PublishEnded { stream: stream.clone(), protocol, reason });
         match successor {
-            Some((_, answer)) if self.closing.is_some() => refuse(answer, Refusal::Draining),
+            Some((_, answer)) if self.closing.is_some() => {
+                refuse(answer, Refusal::Draining);
+                self.over(stream);
+            }
             Some((request, answer)) => self.grant(Some(flow), request, answer),
             // Dropping the flow ends the stream.
-            None if self.closing.is_some() || !flow.has_begun() || flow.is_orphaned() => {}
+            None if self.closing.is_some() || !flow.has_begun() || flow.is_orphaned() => self.over(stream),
             None => self.keep(flow),
         }
         self.finish_closing();
+    }
+
+    /// A flow that nobody takes any more is dropped: what follows begins a new stream.
+    fn unless_orphaned(&self, flow: Box<Flow>) -> Option<Box<Flow>> {
+        if flow.is_orphaned() {
+            self.over(flow.stream().clone());
+            return None;
+        }
+        Some(flow)
+    }
+
+    /// A stream's flow is dropped for good.
+    fn over(&self, stream: StreamName) {
+        self.events.send(Event::StreamExpired { stream });
     }
 
     /// Lets a stream wait for its publisher.
@@ -168,13 +185,16 @@ impl Registry {
     /// Revokes every lease and ends every stream that has none.
     fn close(&mut self, done: Option<oneshot::Sender<()>>) {
         self.closing.get_or_insert_default().extend(done);
-        self.streams.retain(|_, entry| match entry {
+        self.streams.retain(|stream, entry| match entry {
             Entry::Live(live) => {
                 live.revoked.get_or_insert(PublishEnd::Drained);
                 live.token.cancel();
                 true
             }
-            Entry::Waiting { .. } => false,
+            Entry::Waiting { .. } => {
+                self.events.send(Event::StreamExpired { stream: stream.clone() });
+                false
+            }
         });
         self.finish_closing();
     }

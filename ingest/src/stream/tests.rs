@@ -193,7 +193,7 @@ async fn closing_revokes_and_ends_everything() {
     drain(&mut feed);
     assert!(feed.recv().await.is_none());
     assert_eq!(world.publish().await.err(), Some(Refusal::Draining));
-    assert_eq!(world.story(), ["started", "Drained"]);
+    assert_eq!(world.story(), ["started", "Drained", "expired"]);
     world.streams.close().await;
 }
 
@@ -208,7 +208,27 @@ async fn a_stream_that_nobody_takes_sheds_its_publisher_and_starts_anew() {
     let mut lease = world.publish().await.unwrap();
     send(&mut lease, 3).await;
     assert!(world.publications.recv().await.is_some());
-    assert_eq!(world.story(), ["started", "Shed", "started"]);
+    assert_eq!(world.story(), ["started", "Shed", "expired", "started"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_stream_that_was_started_is_said_to_be_over() {
+    let mut world = world(Policy::default());
+    // It never began.
+    drop(world.publish().await.unwrap());
+    let mut lease = world.publish().await.unwrap();
+    send(&mut lease, 3).await;
+    drop(lease);
+    // Its packager dies while it waits.
+    drop(world.publications.recv().await.unwrap().feed);
+    let mut lease = world.publish().await.unwrap();
+    send(&mut lease, 3).await;
+    drop(lease);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The server stops while it waits.
+    world.streams.close().await;
+    let story = ["started", "Lost", "expired", "started", "Lost", "expired", "started", "Lost", "expired"];
+    assert_eq!(world.story(), story);
 }
 
 #[tokio::test(start_paused = true)]

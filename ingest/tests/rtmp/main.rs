@@ -167,6 +167,11 @@ async fn a_publisher_faster_than_real_time_is_slowed_down() {
     while sample(&mut publication).await.dts.since(start).unwrap() < 48_000 * 7 {}
     let taken = begun.elapsed();
     assert!(taken >= Duration::from_millis(1_500), "7 s of media came through in {taken:?}");
+    let pause = |event: &Event| match event {
+        Event::Throttled { pause_micros, .. } => Some(*pause_micros),
+        _ => None,
+    };
+    assert!(world.event("a pause", pause).await > 0);
 }
 
 #[tokio::test]

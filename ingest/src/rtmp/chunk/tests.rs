@@ -224,7 +224,20 @@ fn a_new_header_gives_an_unfinished_message_up() {
     let bytes = [full(4, 0, 300, 9, &[1; 128]), full(4, 40, 2, 9, b"v2")].concat();
     let mut reader = publisher();
     assert_eq!(read_with(&mut reader, &bytes).unwrap(), [(9, 40, "v2".into())] as [(u8, u32, Bytes); 1]);
-    assert_eq!(reader.partial_bytes, 0);
+    assert_eq!((reader.partial_bytes, reader.take_passed_over()), (0, 1));
+    assert_eq!(reader.take_passed_over(), 0);
+}
+
+#[test]
+fn a_message_given_up_gives_its_memory_back() {
+    let mut reader = publisher();
+    read_with(&mut reader, &chunk_size(4 << 20)).unwrap();
+    for csid in 3..=17 {
+        let half = full(csid, 0, MAX_VIDEO, 9, &vec![1; 4 << 20]);
+        read_with(&mut reader, &[half, full(csid, 40, 2, 9, b"v2")].concat()).unwrap();
+    }
+    let held: usize = reader.streams.iter().map(|stream| stream.partial.capacity()).sum();
+    assert!(held <= PARTIAL.1, "{held} bytes are held");
 }
 
 #[test]

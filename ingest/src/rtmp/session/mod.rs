@@ -21,6 +21,9 @@ pub use outcome::{Event, Limits, Publish, RefusalCode, SessionError, Wake};
 
 /// Media streams that one connection may have; only one of them is published (RTMP-32).
 const MAX_STREAMS: usize = 8;
+/// Bytes of chunks that are taken before a publish is authorised: many times what any encoder sends.
+const MAX_UNAUTHORISED: usize = 256 << 10;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Handshake,
@@ -56,6 +59,8 @@ pub struct Session {
     ping: Ping,
     messages: Meter,
     commands: Meter,
+    /// Bytes that came before a publish was authorised; `None` once one was.
+    unauthorised: Option<usize>,
 }
 
 impl Session {
@@ -78,6 +83,7 @@ impl Session {
             ping: Ping { next: now + limits.ping, sent: None },
             messages: Meter::new(limits.messages, limits.messages.saturating_mul(2), now),
             commands: Meter::new(limits.commands, limits.commands, now),
+            unauthorised: Some(0),
         }
     }
 
@@ -106,7 +112,7 @@ impl Session {
                     }
                 }
                 Phase::Connect | Phase::Publish | Phase::Publishing(..) => {
-                    let Some(message) = self.next_message(input)? else { return Ok(None) };
+                    let Some(message) = self.next_message(now, input)? else { return Ok(None) };
                     if let Some(event) = self.take(now, message)? {
                         return Ok(Some(event));
                     }
@@ -121,6 +127,7 @@ impl Session {
         let replies = self.dialogue()?.accept("Publishing has begun.")?;
         self.send(&replies);
         self.chunks.authorise();
+        self.unauthorised = None;
         self.last_input = now;
         self.ping.next = now + self.limits.ping;
         self.enter(Phase::Publishing(stream_id, false), Some((now + self.limits.media, Wake::Media)));
@@ -220,7 +227,11 @@ impl Session {
         Ok(true)
     }
 
-    fn next_message(&mut self, input: &mut BytesMut) -> Result<Option<RawMessage>, SessionError> {
+    fn next_message(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+    ) -> Result<Option<RawMessage>, SessionError> {
         loop {
             if let Some(message) = self.aggregate.as_mut().and_then(Iterator::next) {
                 return Ok(Some(message));
@@ -229,12 +240,27 @@ impl Session {
             let before = input.len();
             let message = self.chunks.read(input)?;
             self.acks.received(before - input.len(), &mut self.output);
+            self.meter_unseen(now, before - input.len())?;
             match message {
                 Some(message) if message.type_id == wire::AGGREGATE => {
                     self.aggregate = Some(Aggregate::new(message));
                 }
                 message => return Ok(message),
             }
+        }
+    }
+
+    /// Counts what may show in no message: bytes of a stranger, and messages that were given up.
+    fn meter_unseen(&mut self, now: Instant, bytes: usize) -> Result<(), SessionError> {
+        if let Some(sum) = &mut self.unauthorised {
+            *sum += bytes;
+            if *sum > MAX_UNAUTHORISED {
+                return Err(SessionError::Unauthorised);
+            }
+        }
+        match (0..self.chunks.take_passed_over()).all(|_| self.messages.take(now)) {
+            true => Ok(()),
+            false => Err(SessionError::MessageRate(self.limits.messages)),
         }
     }
 
@@ -295,7 +321,7 @@ impl Session {
             Command::Other => Ok(None),
             _ if !connected => Err(SessionError::Order("a command before connect")),
             Command::CreateStream => self.create_stream(transaction),
-            Command::Publish(name) => self.publish(on, transaction, &name),
+            Command::Publish(name) => self.publish(on, transaction, name.expose()),
             Command::WantsResult => {
                 self.result(transaction);
                 Ok(None)
@@ -357,7 +383,8 @@ impl Session {
         }
         self.dialogue()?.publish(transaction, on)?;
         self.enter(Phase::Asked(on), None);
-        let credentials = Credentials::new(self.client.tc_url.as_deref(), &self.client.app, name);
+        let tc_url = self.client.tc_url.as_ref().map(|url| url.expose().as_str());
+        let credentials = Credentials::new(tc_url, self.client.app.expose(), name);
         Ok(Some(Event::Publish(Publish { credentials, encoder: self.client.encoder.clone() })))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::MAX_STREAMS;
+use super::{MAX_STREAMS, MAX_UNAUTHORISED};
 use crate::keys::Credentials;
 use crate::rtmp::Message;
 use crate::rtmp::chunk::ChunkError;
@@ -156,6 +156,9 @@ pub enum SessionError {
     /// Too many commands (RTMP-64).
     #[error("more than {0} commands a second")]
     CommandRate(u32),
+    /// Too many bytes of a peer that is not authorised.
+    #[error("more than {MAX_UNAUTHORISED} bytes came before a publish was accepted")]
+    Unauthorised,
     /// Too many media streams.
     #[error("more than {MAX_STREAMS} streams were created")]
     TooManyStreams,
@@ -172,6 +175,7 @@ impl SessionError {
             Self::Chunk(_) | Self::Command(_) | Self::Order(_) => "malformed",
             Self::Dialogue(_) => "internal",
             Self::MessageRate(_) => "limit_messages",
+            Self::Unauthorised => "limit_unauthorised",
             Self::CommandRate(_) | Self::TooManyStreams => "limit_commands",
         }
     }

@@ -23,6 +23,31 @@ fn rates_are_limited() {
 }
 
 #[test]
+fn messages_that_are_given_up_count_too() {
+    let mut peer = Peer::publishing();
+    let given_up: Vec<u8> = (0..5_000).flat_map(|_| message(8, 1, 0, &[7; 200])[..140].to_vec()).collect();
+    assert!(matches!(peer.write(&given_up), Err(SessionError::MessageRate(2_000))));
+    let mut peer = Peer::publishing();
+    let sizes: Vec<u8> =
+        (0..5_000).flat_map(|_| message(wire::SET_CHUNK_SIZE, 0, 0, &[0, 0, 0, 128])).collect();
+    assert!(matches!(peer.write(&sizes), Err(SessionError::MessageRate(2_000))));
+}
+
+#[test]
+fn a_stranger_may_not_send_for_ever() {
+    // Each message is one byte short, so no meter of messages sees it.
+    let mut peer = Peer::connected();
+    peer.write(&message(wire::SET_CHUNK_SIZE, 0, 0, &[0, 0, 0x20, 0])).unwrap();
+    let mut unfinished = Vec::from([4, 0, 0, 0, 0, 0x40, 0x01, 9, 1, 0, 0, 0]);
+    unfinished.extend([0; 0x2000]);
+    let taken = (0..100).take_while(|_| peer.write(&unfinished).is_ok()).count();
+    assert_eq!(taken, MAX_UNAUTHORISED / unfinished.len());
+    let mut peer = Peer::publishing();
+    peer.write(&message(wire::SET_CHUNK_SIZE, 0, 0, &[0, 0, 0x20, 0])).unwrap();
+    assert!((0..100).all(|_| peer.write(&unfinished).is_ok()), "a publisher's limits are others");
+}
+
+#[test]
 fn streams_of_a_connection_are_limited() {
     let mut peer = Peer::connected();
     let create = || vec!["createStream".into(), Value::Number(4.0), Value::Null];
