@@ -54,7 +54,10 @@ impl Timeline {
         }
         self.newest = Some(Newest { time, at: placed.arrival.at });
         let Some(pictures) = &self.pictures else { return };
-        self.clock.note(time + pictures.offset(placed.frame.cts), placed.arrival.wall);
+        // A clamped offset says nothing about when the picture was captured (RTMP-40).
+        if !Pictures::clamps(placed.frame.cts) {
+            self.clock.note(time + pictures.offset(placed.frame.cts), placed.arrival.wall);
+        }
         let end = pictures.end_time();
         if self.announced(TrackKind::Audio).is_some()
             && let Some(sound) = &mut self.sound
@@ -123,7 +126,7 @@ impl Timeline {
         } else if let Some(reason) = reason {
             self.out.push_back(Feed::Discontinuity(reason));
         }
-        self.clock.resend();
+        self.clock.resume(begins, placed.arrival.wall);
         time
     }
 

@@ -150,7 +150,7 @@ impl Timeline {
         let at = MediaTime::from_duration(now.saturating_duration_since(began)).ticks;
         self.source.push(frame, Arrival { at, wall });
         while let Some(placed) = self.source.poll() {
-            self.pacer.note(placed.time, at);
+            self.pacer.note(placed.time, at, placed.breaks);
             self.readings.note(&placed);
             match &mut self.phase {
                 Phase::Away => {}

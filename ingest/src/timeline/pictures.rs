@@ -140,6 +140,11 @@ impl Pictures {
         }
     }
 
+    /// The composition offset is beyond what is believed (RTMP-40).
+    pub(super) const fn clamps(cts_millis: i32) -> bool {
+        cts_millis.unsigned_abs() > OFFSET_MAX.unsigned_abs()
+    }
+
     /// Goes on at `time` flicks, which lies at or after [`end_time`](Self::end_time), leaving a hole.
     pub(super) fn restart(&mut self, time: i64) {
         self.flush();
@@ -176,7 +181,7 @@ impl Pictures {
 
     /// Places a frame whose source time is `time` flicks on the output's axis.
     pub(super) fn place(&mut self, placed: &Placed, time: i64) -> Placing {
-        if placed.frame.cts.abs() > OFFSET_MAX {
+        if Self::clamps(placed.frame.cts) {
             self.counts.add(Anomaly::CompositionOffset);
         }
         match &mut self.spacing {

@@ -7,7 +7,7 @@ use aqueduct_common::feed::Break;
 use aqueduct_common::track::Grid;
 use aqueduct_common::{Feed, Track, TrackId, TrackKind, TrackSet, WallTime};
 
-use super::flicks::{self, MILLI, SECOND};
+use super::flicks::{self, SECOND};
 use super::grid::Fit;
 use super::pictures::Pictures;
 use super::probe::Probe;
@@ -61,10 +61,9 @@ impl Timeline {
         let video = self.configs[TrackKind::Video as usize].clone().filter(|_| has_video);
         let cts = if has_video { cts } else { 0 };
         self.mark(self.track_set([video, audio], cts));
-        self.clock.anchor(
-            begins,
-            captured(&probe, origin, |cts| if has_video { i64::from(cts) * MILLI } else { 0 }),
-        );
+        let pictures = self.pictures.as_ref().filter(|_| has_video);
+        let delay = |cts| pictures.map_or(0, |pictures| pictures.offset(cts));
+        self.clock.anchor(begins, captured(&probe, origin, delay));
         self.awaiting = None;
         self.joining = None;
         for (n, mut placed) in probe.into_frames().into_iter().enumerate() {
@@ -164,7 +163,9 @@ fn captured(probe: &Probe, origin: i64, delay: impl Fn(i32) -> i64) -> WallTime 
     let at = |placed: &super::source::Placed| {
         placed.arrival.wall.micros - flicks::micros(placed.time + delay(placed.frame.cts) - origin)
     };
-    WallTime { micros: probe.of(kind).map(at).min().unwrap_or(0) }
+    // A clamped offset says nothing about when the picture was captured (RTMP-40).
+    let believed = probe.of(kind).filter(|placed| !Pictures::clamps(placed.frame.cts)).map(at).min();
+    WallTime { micros: believed.or_else(|| probe.of(kind).map(at).min()).unwrap_or(0) }
 }
 
 /// Nothing differs that a playlist or an init segment would show. What was measured of a variable rate may.

@@ -16,9 +16,10 @@ use crate::demux::CodedFrame;
 
 /// Beyond this a step backwards is a jump, and one forwards an outage (TL-7).
 const STEP_MAX: i64 = SECOND;
-/// Beyond this a step forwards that arrival does not explain moves the axis (TL-7).
+/// Beyond this a step forwards is an outage only where as much time went by between arrivals (TL-7).
 const OUTAGE_MAX: i64 = 10 * SECOND;
-/// A step that differs from the time that went by between arrivals by no more than this is what really happened.
+/// A step that differs from the time that went by between arrivals by no more than this is what really happened, and
+/// a frame may come this much earlier than its track's frames did at best.
 const ARRIVAL_TOLERANCE: i64 = SECOND;
 /// How long one track's jump waits for the other's (TL-8).
 const AGREE_WITHIN: i64 = 500 * MILLI;
@@ -68,6 +69,8 @@ struct Lane {
     noise: u8,
     /// Largest (time − arrival) of late: how early its frames come at best.
     lead: Option<i64>,
+    /// The other track's lead when this one's last frame came.
+    beside: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +86,7 @@ enum Step {
     Forward,
     /// Backwards by up to a second, or no step.
     Noise,
-    /// Forwards by more, as much as went by between arrivals.
+    /// Forwards by more, and arrival does not speak against it.
     Outage,
     /// Anything else.
     Jump,
@@ -96,8 +99,8 @@ struct Suspect {
     /// The jump, in flicks.
     step: i64,
     since: i64,
-    /// The other track went on as usual.
-    other_steady: bool,
+    /// The other track goes on as usual: its largest (time − arrival) since.
+    beside: Option<i64>,
     held: Vec<(CodedFrame, i64, Arrival)>,
 }
 
@@ -180,13 +183,8 @@ impl Source {
             }
             (Step::Jump, step) => {
                 let since = arrival.at;
-                self.suspect(Suspect {
-                    kind,
-                    step,
-                    since,
-                    other_steady: false,
-                    held: vec![(frame, stamp, arrival)],
-                });
+                let held = vec![(frame, stamp, arrival)];
+                self.suspect(Suspect { kind, step, since, beside: None, held });
             }
         }
     }
@@ -203,21 +201,35 @@ impl Source {
     }
 
     fn step(&self, kind: TrackKind, time: i64, at: i64) -> (Step, i64) {
-        let Some(last) = self.lanes[slot(kind)].last else {
+        let lane = &self.lanes[slot(kind)];
+        let Some(last) = lane.last else {
             return (Step::Forward, 0);
         };
         let step = time - last.time;
+        // No frame comes before it was captured: stamps that went on by too much would say that this one did. The
+        // delay may have shrunk over a gap, so that less time went by than media (RTMP-44).
+        let is_early =
+            lane.lead.is_none_or(|lead| time - at > lead + self.hastened(kind) + ARRIVAL_TOLERANCE);
         let class = match step {
             1..=STEP_MAX => Step::Forward,
             _ if (-STEP_MAX..=0).contains(&step) => Step::Noise,
+            1..=OUTAGE_MAX if !is_early => Step::Outage,
             _ if step > 0 && (step - (at - last.arrival)).abs() <= ARRIVAL_TOLERANCE => Step::Outage,
             _ => Step::Jump,
         };
         (class, step)
     }
 
+    /// By how much the delay shrank since a track's last frame, as the other track shows.
+    fn hastened(&self, kind: TrackKind) -> i64 {
+        let now = self.lanes[slot(other(kind))].last.map(|last| last.time - last.arrival);
+        now.zip(self.lanes[slot(kind)].beside).map_or(0, |(now, before)| (now - before).max(0))
+    }
+
     fn accept(&mut self, frame: CodedFrame, time: i64, arrival: Arrival) {
+        let beside = self.lanes[slot(other(frame.kind))].lead;
         let lane = &mut self.lanes[slot(frame.kind)];
+        lane.beside = beside;
         if let Some(last) = lane.last {
             let step = (time - last.time).clamp(0, 200 * MILLI);
             lane.expected =
@@ -244,13 +256,8 @@ impl Source {
         if lane.noise >= NOISE_MAX {
             let step = time - last.time;
             let since = arrival.at;
-            return self.suspect(Suspect {
-                kind,
-                step,
-                since,
-                other_steady: false,
-                held: vec![(frame, stamp, arrival)],
-            });
+            let held = vec![(frame, stamp, arrival)];
+            return self.suspect(Suspect { kind, step, since, beside: None, held });
         }
         lane.last = Some(Accepted { time: last.time + 1, arrival: arrival.at });
         self.counts.add(Anomaly::NonMonotonic);
@@ -291,7 +298,7 @@ impl Source {
         suspect.held.push((frame, stamp, arrival));
         if arrival.at - suspect.since < AGREE_WITHIN && suspect.held.len() < HELD_MAX {
             self.suspect = Some(suspect);
-        } else if suspect.other_steady {
+        } else if suspect.beside.is_some() {
             self.jump_alone(suspect);
         } else {
             self.jump_together(suspect);
@@ -301,12 +308,13 @@ impl Source {
     /// A frame of the other track.
     fn push_beside(&mut self, mut suspect: Suspect, frame: CodedFrame, stamp: i64, arrival: Arrival) {
         let kind = frame.kind;
-        let (class, step) = self.step(kind, stamp + self.shift + self.lanes[slot(kind)].skew, arrival.at);
+        let time = stamp + self.shift + self.lanes[slot(kind)].skew;
+        let (class, step) = self.step(kind, time, arrival.at);
         match class {
             Step::Forward | Step::Noise
                 if suspect.step.abs() > STEP_MAX || (step - suspect.step).abs() > ALIKE =>
             {
-                suspect.other_steady = true;
+                suspect.beside = suspect.beside.max(Some(time - arrival.at));
                 let waited = arrival.at - suspect.since >= AGREE_WITHIN;
                 self.push_plain(frame, stamp, arrival);
                 // Where this track begins to be suspected itself, the first suspicion is settled.
@@ -324,30 +332,41 @@ impl Source {
         }
     }
 
-    /// Both tracks jumped: the axis is moved so that it goes on by as much as the wall clock did (TL-25).
+    /// Both tracks jumped: the axis is moved so that it goes on by as much as the wall clock did (TL-25). That holds for
+    /// short steps as well: stamps that went on while no time did say nothing about the media (RTMP-42).
     fn jump_together(&mut self, suspect: Suspect) {
-        // An outage that both tracks show keeps its stamps: the media clock went on (RTMP-42).
-        if !(STEP_MAX..=OUTAGE_MAX).contains(&suspect.step) {
-            self.shift += self.onward(&suspect) - suspect.step;
-        }
+        self.shift += self.onward(&suspect) - suspect.step;
         self.break_next = true;
+        self.note_jump(suspect.since);
         self.replay(suspect);
     }
 
-    /// One track jumped alone: it is put back beside the other, by arrival (TL-8). The earliest of its held frames
-    /// lies as far from its arrival as the track's earliest frames did before.
+    /// One track jumped alone: it is put back beside the other, by arrival (TL-8). Where it lies there already, media
+    /// was missing and the stamps stay as they are (RTMP-44).
     fn jump_alone(&mut self, suspect: Suspect) {
         let lane = self.lanes[slot(suspect.kind)];
-        let leads =
-            suspect.held.iter().map(|(_, stamp, arrival)| stamp + self.shift + lane.skew - arrival.at);
-        let onward = match (lane.lead, leads.max()) {
-            (Some(before), Some(now)) => suspect.step + before - now,
-            _ => self.onward(&suspect),
-        };
+        let onward = self.onward_beside(&suspect).unwrap_or_else(|| self.onward(&suspect));
         let onward = onward.max(lane.expected).max(1);
-        self.lanes[slot(suspect.kind)].skew += onward - suspect.step;
+        let is_gap = suspect.step > 0 && (onward - suspect.step).abs() <= ALIKE;
+        if is_gap {
+            self.counts.add(Anomaly::Gap);
+        } else {
+            self.lanes[slot(suspect.kind)].skew += onward - suspect.step;
+            self.note_jump(suspect.since);
+        }
         self.break_next |= onward > STEP_MAX && suspect.kind == TrackKind::Video;
         self.replay(suspect);
+    }
+
+    /// How far a track that jumped alone went on in truth: the earliest of its held frames lies as far from its arrival
+    /// as the track's earliest frames did before, less what the delay changed, which the other track shows.
+    fn onward_beside(&self, suspect: &Suspect) -> Option<i64> {
+        let lane = &self.lanes[slot(suspect.kind)];
+        let leads =
+            suspect.held.iter().map(|(_, stamp, arrival)| stamp + self.shift + lane.skew - arrival.at);
+        let change = leads.max()? - lane.lead?;
+        let delay = suspect.beside.zip(lane.beside).map_or(0, |(now, before)| now - before);
+        Some(suspect.step - (change - delay))
     }
 
     /// How far the track went on in truth: the time between arrivals, at least a frame.
@@ -359,8 +378,6 @@ impl Source {
     }
 
     fn replay(&mut self, suspect: Suspect) {
-        self.counts.add(Anomaly::Jump);
-        self.note_jump(suspect.since);
         let mut held = suspect.held.into_iter();
         if let Some((frame, stamp, arrival)) = held.next() {
             if self.clocked.is_some() {
@@ -376,6 +393,7 @@ impl Source {
     }
 
     fn note_jump(&mut self, at: i64) {
+        self.counts.add(Anomaly::Jump);
         self.jumps.push_back(at);
         while self.jumps.front().is_some_and(|first| at - first > RESTLESS_WITHIN) {
             self.jumps.pop_front();

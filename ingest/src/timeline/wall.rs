@@ -39,9 +39,18 @@ impl WallClock {
         self.unsent = true;
     }
 
-    /// Sends the map again, after a break.
-    pub(super) const fn resend(&mut self) {
+    /// Sends the map again after a break, when the picture of `media` flicks had arrived by `received`. Where the map
+    /// says that it was captured later than that, it is set right at once: at a break it may step (TL-33).
+    pub(super) fn resume(&mut self, media: i64, received: WallTime) {
+        if self.behind(media, received).is_some_and(|behind| behind < 0) {
+            self.anchor(media, received);
+        }
         self.unsent = true;
+    }
+
+    /// How much later than the map says the picture of `media` flicks came, in microseconds.
+    fn behind(&self, media: i64, received: WallTime) -> Option<i64> {
+        self.map.map(|map| received.micros - map.wall.micros - flicks::micros(media - map.media))
     }
 
     /// Notes that the picture of `media` flicks had arrived by `received`.

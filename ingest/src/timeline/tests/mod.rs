@@ -1,5 +1,6 @@
 //! The timeline as a whole: a simulated publisher in, the contract of the feed out.
 
+mod jumps;
 mod properties;
 mod publisher;
 mod returning;
