@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Every measurement, one after the other, and one table at the end. About seven minutes; `--quick` is a smoke run of
-# about one, whose figures mean little. Arguments that are not flags name the measurements to run.
+# about one, whose figures mean little. `--record` also puts the table at the end of docs/performance.md. Arguments that
+# are not flags name the measurements to run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 flags=()
 measurements=()
+record=no
 for argument in "$@"; do
   case $argument in
+    --record) record=yes ;;
     -*) flags+=("$argument") ;;
     *) measurements+=("$argument") ;;
   esac
@@ -27,6 +30,12 @@ done
 echo
 echo "== all, kept in $out"
 "$bench" --out "$out" table
+if [ $record = yes ]; then
+  page=docs/performance.md
+  before=$(sed '/^## Newest figures$/q' "$page")
+  { echo "$before"; echo; echo "$(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD)."; "$bench" --out "$out" table; } >"$page.new"
+  mv "$page.new" "$page"
+fi
 if [ ${#failed[@]} -gt 0 ]; then
   echo "not measured: ${failed[*]}" >&2
   exit 1
