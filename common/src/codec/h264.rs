@@ -5,6 +5,7 @@ mod sps;
 use bytes::Bytes;
 
 use super::bits::{Bits, rbsp};
+use super::sets::Sets;
 use super::{CodecError, Picture, check_length};
 use sps::Sps;
 
@@ -63,19 +64,10 @@ impl AvcConfig {
     /// The configuration after parameter sets found in band (RTMP-49): one with a known id takes the old one's
     /// place, one with a new id is added. `None` where that changes nothing.
     pub fn updated(&self, found: &[Bytes]) -> Result<Option<Self>, CodecError> {
-        let (mut sps, mut pps) = (self.sps.clone(), self.pps.clone());
-        let mut changed = false;
-        for set in found {
-            changed |= match nal_type(set) {
-                Some(NAL_SPS) => store(&mut sps, set, sps_id),
-                Some(NAL_PPS) => store(&mut pps, set, pps_id),
-                _ => false,
-            };
-        }
-        if !changed {
-            return Ok(None);
-        }
-        let built = Self::build(&sps, &pps, &[])?;
+        let mut sets = Sets::new([&self.sps[..], &self.pps].concat(), set_id);
+        found.iter().for_each(|set| sets.store(set));
+        let Some(sets) = sets.changed() else { return Ok(None) };
+        let built = Self::build(&sets, &sets, &[])?;
         Ok(Some(Self { length_size: self.length_size, ..built }))
     }
 
@@ -125,30 +117,16 @@ fn of_type(sets: &[Bytes], wanted: u8, most: usize) -> Vec<Bytes> {
     sets.iter().filter(fits).take(most).map(|set| Bytes::copy_from_slice(set)).collect()
 }
 
-/// Puts `set` in the place of the one with its id, or at the end; says whether that changed anything.
-fn store(sets: &mut Vec<Bytes>, set: &Bytes, id: fn(&[u8]) -> Option<u32>) -> bool {
-    let Some(wanted) = id(set) else { return false };
-    match sets.iter_mut().find(|known| id(known) == Some(wanted)) {
-        Some(known) if known == set => false,
-        Some(known) => {
-            *known = set.clone();
-            true
-        }
-        None => {
-            sets.push(set.clone());
-            true
-        }
-    }
-}
-
-fn sps_id(nal: &[u8]) -> Option<u32> {
-    let head = rbsp(nal.get(..nal.len().min(16))?);
-    Bits::new("SPS", head.get(4..)?).ue_max("seq_parameter_set_id", 31).ok()
-}
-
-fn pps_id(nal: &[u8]) -> Option<u32> {
-    let head = rbsp(nal.get(..nal.len().min(16))?);
-    Bits::new("PPS", head.get(1..)?).ue_max("pic_parameter_set_id", 255).ok()
+/// Type and id of a parameter set; `None` for other units. The id stands among the first bytes.
+fn set_id(nal: &[u8]) -> Option<(u8, u32)> {
+    let kind = nal_type(nal)?;
+    let head = rbsp(&nal[..nal.len().min(16)]);
+    let id = match kind {
+        NAL_SPS => Bits::new("SPS", head.get(4..)?).ue_max("seq_parameter_set_id", 31),
+        NAL_PPS => Bits::new("PPS", head.get(1..)?).ue_max("pic_parameter_set_id", 255),
+        _ => return None,
+    };
+    Some((kind, id.ok()?))
 }
 
 /// Writes the record with 4-byte lengths. The counts fit: `of_type` has seen to it.

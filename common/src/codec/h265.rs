@@ -5,6 +5,7 @@ mod sps;
 use bytes::Bytes;
 
 use super::bits::{Bits, rbsp};
+use super::sets::Sets;
 use super::{CodecError, Picture, check_length};
 use sps::Sps;
 
@@ -14,6 +15,10 @@ const NAL_SPS: u8 = 33;
 const NAL_PPS: u8 = 34;
 const NAL_SEI_PREFIX: u8 = 39;
 const NAL_SEI_SUFFIX: u8 = 40;
+/// Most NAL units of a record: every id of VPS, SPS and PPS fits, and SEI beside them.
+const MAX_UNITS: usize = 128;
+/// The id of a parameter set stands within these many bytes, even where every third one is emulation prevention.
+const ID_WITHIN: usize = 128;
 
 /// A parsed `HEVCDecoderConfigurationRecord`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,19 +55,10 @@ impl HevcConfig {
     /// The configuration after parameter sets found in band (RTMP-49): one with a known id takes the old one's
     /// place, one with a new id is added. `None` where that changes nothing.
     pub fn updated(&self, found: &[Bytes]) -> Result<Option<Self>, CodecError> {
-        let Source { hints, mut units, .. } = Source::parse(&self.record)?;
-        let mut changed = false;
-        for set in found.iter().filter(|set| set_id(set).is_some()) {
-            match units.iter_mut().find(|known| set_id(known) == set_id(set)) {
-                Some(known) if known == set => continue,
-                Some(known) => *known = set.clone(),
-                None => units.push(set.clone()),
-            }
-            changed = true;
-        }
-        if !changed {
-            return Ok(None);
-        }
+        let Source { hints, units, .. } = Source::parse(&self.record)?;
+        let mut sets = Sets::new(units, set_id);
+        found.iter().for_each(|set| sets.store(set));
+        let Some(units) = sets.changed() else { return Ok(None) };
         let built = build(&hints, &units)?;
         Ok(Some(Self { length_size: self.length_size, ..built }))
     }
@@ -134,6 +130,9 @@ fn arrays(fields: &mut Bits<'_>) -> Result<Vec<Bytes>, CodecError> {
     for _ in 0..fields.byte()? {
         fields.skip(8)?; // array_completeness and NAL_unit_type
         for _ in 0..fields.bits(16)? {
+            if units.len() == MAX_UNITS {
+                return Err(too_many(units.len() + 1));
+            }
             let length = fields.bits(16)? as usize;
             units.push(Bytes::copy_from_slice(fields.bytes(length)?));
         }
@@ -141,7 +140,14 @@ fn arrays(fields: &mut Bits<'_>) -> Result<Vec<Bytes>, CodecError> {
     Ok(units)
 }
 
+const fn too_many(units: usize) -> CodecError {
+    CodecError::Unsupported { record: RECORD, field: "number of NAL units", value: units as u64 }
+}
+
 fn build(hints: &Hints, units: &[Bytes]) -> Result<HevcConfig, CodecError> {
+    if units.len() > MAX_UNITS {
+        return Err(too_many(units.len()));
+    }
     let missing = |missing| CodecError::Missing { record: RECORD, missing };
     let first = |kind| units.iter().find(|unit| nal_type(unit) == Some(kind));
     first(NAL_VPS).ok_or(missing("video parameter set"))?;
@@ -164,6 +170,7 @@ fn nal_type(nal: &[u8]) -> Option<u8> {
 /// Type and id of a parameter set; `None` for other units.
 fn set_id(nal: &[u8]) -> Option<(u8, u32)> {
     let kind = nal_type(nal)?;
+    let nal = &nal[..nal.len().min(ID_WITHIN)];
     let id = match kind {
         NAL_VPS => u32::from(nal.get(2)? >> 4),
         NAL_SPS => Sps::id(&rbsp(nal)).ok()?,

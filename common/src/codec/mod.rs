@@ -10,6 +10,7 @@ pub mod h264;
 pub mod h265;
 pub mod nal;
 pub mod opus;
+mod sets;
 pub mod vp9;
 mod vui;
 

@@ -220,6 +220,7 @@ async fn every_stream_that_was_started_is_said_to_be_over() {
     send(&mut lease, 3).await;
     drop(lease);
     // Its packager dies while it waits.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     drop(world.publications.recv().await.unwrap().feed);
     let mut lease = world.publish().await.unwrap();
     send(&mut lease, 3).await;

@@ -107,6 +107,23 @@ fn in_band_sets_make_the_same_record_and_update_it() {
 }
 
 #[test]
+fn records_with_very_many_units_are_refused() {
+    let sets = HevcConfig::parse(&hex(MAIN)).unwrap().parameter_sets();
+    let refused = |value| CodecError::Unsupported { record: "hvcC", field: "number of NAL units", value };
+    let mut many = sets.clone();
+    many.extend(std::iter::repeat_n(sets[2].clone(), MAX_UNITS - 3));
+    let largest = HevcConfig::from_parameter_sets(&many, &many, &many).unwrap();
+    assert_eq!(HevcConfig::parse(&largest.record).unwrap(), largest);
+    many.push(sets[2].clone());
+    assert_eq!(HevcConfig::from_parameter_sets(&many, &many, &many), Err(refused(129)));
+    // An array of 65,535 empty units in a record.
+    let mut record = hex(MAIN)[..22].to_vec();
+    record.extend([1, 34, 0xff, 0xff]);
+    record.extend([0; 60_000]);
+    assert_eq!(HevcConfig::parse(&record.into()), Err(refused(129)));
+}
+
+#[test]
 fn sei_of_a_record_stays_and_its_array_is_not_complete() {
     let config = HevcConfig::parse(&hex(MAIN_10)).unwrap();
     let at = config.record.len() - (5 + 10);
