@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use aqueduct_common::{MediaTime, Sample, Track, TrackId, TrackSet};
 
 use crate::lane::Lane;
+use crate::retime::{self, Retime, Room};
 use crate::targets::{self, PartRule};
 
 /// A follower that is this far ahead of the reference is cut by its own length, so that who only listens does not
@@ -112,6 +113,8 @@ pub(crate) struct Pending<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     start: i64,
+    /// When its first sample is shown: later than its start where that was re-timed.
+    shown: i64,
     sync: bool,
 }
 
@@ -148,6 +151,7 @@ struct Reference {
     /// Where its next sample begins; `None` until a run of samples has begun.
     end: Option<Edge>,
     last_sync: Option<i64>,
+    retime: Retime,
 }
 
 /// The same edge in decode ticks and as a presentation instant.
@@ -216,6 +220,7 @@ impl Cutter {
             lane.restart();
         }
         self.reference.last_sync = None;
+        self.reference.retime = Retime::default();
         self.discontinuity |= self.opened;
     }
 
@@ -239,9 +244,8 @@ impl Cutter {
         self.dropped
     }
 
-    fn push_reference(&mut self, sample: Sample) {
-        let contiguous = self.reference.end.is_none_or(|end| end.dts == sample.dts.ticks);
-        if !contiguous {
+    fn push_reference(&mut self, mut sample: Sample) {
+        if !self.reference.continues(&sample) {
             self.interrupt();
         }
         let starts = self.reference.end.is_none();
@@ -249,45 +253,59 @@ impl Cutter {
             self.dropped += 1;
             return;
         }
+        self.reference.retime.catch_up(&mut sample);
         let begin = self.reference.edge(sample.dts).at;
-        let after = self.reference.edge(sample.end());
         if starts {
             self.dropped += self.lanes.iter_mut().map(|lane| lane.begin(begin)).sum::<u64>();
             self.reference.part_start = begin;
         }
+        let shown = sample.pts.as_flicks().clamp(begin, begin + retime::CARRY_MOST);
         if sample.sync && self.cuts_at_sync {
-            self.note_sync(begin);
+            self.note_sync(shown);
         }
-        self.end_before(&sample, begin, after.at);
-        self.open_for(&sample, begin);
+        self.end_before(&sample, begin, shown);
+        self.open_for(&sample, begin, shown);
+        let room = self.room(begin);
+        self.reference.retime.fit(&mut sample, room);
+        let after = self.reference.edge(sample.end());
         self.reference.samples.push(sample);
         self.reference.end = Some(after);
         self.end_after(after.at);
     }
 
-    /// Ends what the sample that starts at `begin` must not be part of.
-    fn end_before(&mut self, sample: &Sample, begin: i64, after: i64) {
+    /// What is left of the open part for a sample that starts at `begin`.
+    fn room(&self, begin: i64) -> Room {
+        let PartRule { limit, spacing, target, slack, fixed } = self.rule;
+        // Parts of single samples have no room to catch up in but what PART-TARGET leaves.
+        let full = if limit < 2 * spacing { limit.max(target) } else { limit };
+        let rounding = if fixed { slack.min(target - full).max(0) } else { 0 };
+        Room { left: full - (begin - self.reference.part_start), rounding }
+    }
+
+    /// Ends what the sample that starts at `begin`, and is shown at `shown`, must not be part of.
+    fn end_before(&mut self, sample: &Sample, begin: i64, shown: i64) {
         let Some(open) = self.open else { return };
-        let due = begin - open.start >= self.segment - self.rule.spacing / 2;
+        // Its distance is that of the pictures, whatever was re-timed; but no segment is less than a part.
+        let due = shown - open.shown >= self.segment - self.rule.spacing / 2
+            && begin - open.start >= self.rule.limit - self.rule.slack;
         if self.cuts_at_sync && sample.sync && (due || !open.sync) {
             return self.end_segment(begin);
         }
-        if !self.reference.samples.is_empty() && after - self.reference.part_start > self.rule.target {
-            self.end_part(begin);
-            self.end_if_longest(begin);
+        if begin + Retime::fitting(sample, self.room(begin)) - open.start > self.longest {
+            self.end_segment(begin);
         }
     }
 
     /// Opens a segment with this sample, if none is open.
-    fn open_for(&mut self, sample: &Sample, begin: i64) {
+    fn open_for(&mut self, sample: &Sample, begin: i64, shown: i64) {
         if self.open.is_some() {
             return;
         }
-        self.open = Some(Open { start: begin, sync: sample.sync });
+        self.open = Some(Open { start: begin, shown, sync: sample.sync });
         self.opened = true;
         let discontinuity = std::mem::take(&mut self.discontinuity);
         if !sample.sync {
-            let length = begin - self.reference.last_sync.unwrap_or(begin);
+            let length = (begin - self.reference.last_sync.unwrap_or(begin)).max(0);
             self.cuts.push_back(Cut::Gop { length, forced: true });
         }
         self.cuts.push_back(Cut::Open { msn: self.msn, start: begin, discontinuity, sync: sample.sync });
@@ -296,21 +314,15 @@ impl Cutter {
     /// Ends the part right after its last sample when no other fits, and the segment where it need not wait for a
     /// sync sample, or can't any more.
     fn end_after(&mut self, end: i64) {
-        // A quarter of a sample absorbs the rounding of grids that ticks cannot hold.
-        if end - self.reference.part_start + self.rule.spacing <= self.rule.limit + self.rule.spacing / 4 {
+        if end - self.reference.part_start < self.rule.limit - self.rule.slack {
             return;
         }
         self.end_part(end);
         let Some(open) = self.open else { return };
-        if !self.cuts_at_sync && end - open.start >= self.segment - self.rule.limit / 2 {
-            return self.end_segment(end);
-        }
-        self.end_if_longest(end);
-    }
-
-    /// Ends the segment if its next part could make it too long.
-    fn end_if_longest(&mut self, end: i64) {
-        if self.open.is_some_and(|open| end - open.start + self.rule.limit > self.longest) {
+        let due = !self.cuts_at_sync && end - open.start >= self.segment - self.rule.limit / 2;
+        // Off the grid each sample is measured before it is taken: the last part may be short.
+        let last = self.rule.fixed && end - open.start + self.rule.limit > self.longest;
+        if due || last {
             self.end_segment(end);
         }
     }
@@ -341,7 +353,7 @@ impl Cutter {
 
     fn note_sync(&mut self, at: i64) {
         if let Some(last) = self.reference.last_sync.replace(at) {
-            self.cuts.push_back(Cut::Gop { length: at - last, forced: false });
+            self.cuts.push_back(Cut::Gop { length: (at - last).max(0), forced: false });
         }
     }
 
@@ -391,7 +403,16 @@ impl Reference {
             part_start: 0,
             end: None,
             last_sync: None,
+            retime: Retime::default(),
         }
+    }
+
+    /// The sample begins where the last one ended, and can be placed there: behind a second, a sync sample begins
+    /// anew.
+    fn continues(&self, sample: &Sample) -> bool {
+        let behind = MediaTime::new(self.retime.carry(), sample.dts.scale).as_flicks();
+        let contiguous = self.end.is_none_or(|end| end.dts + self.retime.carry() == sample.dts.ticks);
+        contiguous && !(sample.sync && behind >= retime::CARRY_MOST)
     }
 
     /// The presentation instant of a decode time: what a sync sample there would be shown at (TL-41).

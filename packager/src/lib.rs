@@ -16,6 +16,7 @@ pub mod playlist;
 pub mod publish;
 pub mod rate;
 mod rendition;
+mod retime;
 mod run;
 pub mod stream;
 pub mod targets;

@@ -25,7 +25,27 @@ pub struct PartRule {
     pub spacing: i64,
     /// PART-TARGET: no part is longer.
     pub target: i64,
+    /// A part that lacks no more than this of its limit is full.
+    pub slack: i64,
+    /// Samples last `spacing` each, so that a part's end is known before the next comes.
+    pub fixed: bool,
 }
+
+impl PartRule {
+    /// Parts of up to `limit` on this grid, under PART-TARGET `target`.
+    ///
+    /// On a fixed grid a quarter of a sample absorbs the rounding of grids that ticks cannot hold; on a variable
+    /// one a part is full when another sample might not fit. Neither goes below 85 % of the target (LLHLS-3).
+    fn of(grid: Grid, limit: i64, spacing: i64, target: i64) -> Self {
+        let fixed = matches!(grid, Grid::Fixed(_));
+        let most = if fixed { spacing / 4 } else { spacing - 1 };
+        let slack = (limit - target * 85 / 100).clamp(LEAST_SLACK, most.max(LEAST_SLACK));
+        Self { limit, spacing, target, slack, fixed }
+    }
+}
+
+/// More than a tick of any scale: what is left of a part that is not full holds a sample.
+const LEAST_SLACK: i64 = MILLI / 5;
 
 /// What the parts of all tracks span when the reference track's last `length`.
 #[derive(Clone, Copy)]
@@ -54,7 +74,7 @@ impl Spread {
 pub fn choose(tracks: &TrackSet, part: Duration) -> PartRule {
     let wanted = MediaTime::from_duration(part).ticks;
     let Some(reference) = tracks.reference() else {
-        return PartRule { limit: wanted, spacing: wanted, target: round_up(wanted) };
+        return PartRule { limit: wanted, spacing: wanted, target: round_up(wanted), slack: 0, fixed: true };
     };
     let spacing = spacing(reference);
     match reference.grid {
@@ -66,13 +86,13 @@ pub fn choose(tracks: &TrackSet, part: Duration) -> PartRule {
                 if spread.fills() { (false, off, 0) } else { (true, unfilled(*spread), off) }
             });
             let (length, spread) = best.unwrap_or((spacing, spread(tracks, spacing)));
-            PartRule { limit: length, spacing, target: spread.target() }
+            PartRule::of(reference.grid, length, spacing, spread.target())
         }
         Grid::Variable { .. } => {
             let follower = followers(tracks).map(self::spacing).max().unwrap_or(0);
             let filled = (spacing * 100 + follower * 85) / 15;
             let limit = wanted.max(filled).min(LONGEST_PART - follower).max(spacing);
-            PartRule { limit, spacing, target: round_up(limit + follower) }
+            PartRule::of(reference.grid, limit, spacing, round_up(limit + follower))
         }
     }
 }
@@ -89,21 +109,23 @@ pub fn refit(tracks: &TrackSet, target: i64) -> Option<PartRule> {
                 .map(|length| (length, spread(tracks, length)))
                 .filter(|(_, spread)| spread.longest <= target && spread.shortest * 100 >= target * 85);
             let (limit, _) = fitting.max_by_key(|(length, _)| *length)?;
-            Some(PartRule { limit, spacing, target })
+            Some(PartRule::of(reference.grid, limit, spacing, target))
         }
         Grid::Variable { .. } => {
             let follower = followers(tracks).map(self::spacing).max().unwrap_or(0);
             let limit = target - follower;
-            ((limit - spacing) * 100 >= target * 85).then_some(PartRule { limit, spacing, target })
+            ((limit - spacing) * 100 >= target * 85)
+                .then(|| PartRule::of(reference.grid, limit, spacing, target))
         }
     }
 }
 
-/// The rule for tracks that do not fit a published PART-TARGET: the reference fills it as far as whole samples can.
+/// The rule for tracks that do not fit a published PART-TARGET: the reference's samples are re-timed to fill it.
 /// Followers split what would be too long; each of a sound's parts is independent and may be short (LLHLS-3).
 pub fn squeeze(tracks: &TrackSet, target: i64) -> PartRule {
+    let grid = tracks.reference().map_or(Grid::Fixed(MediaTime::flicks(target)), |track| track.grid);
     let spacing = tracks.reference().map_or(target, spacing);
-    PartRule { limit: target.max(spacing), spacing, target }
+    PartRule::of(grid, target.max(spacing), spacing, target)
 }
 
 /// EXT-X-TARGETDURATION in seconds: what the configured segment and the first one of the source need. A tenth of a
