@@ -149,6 +149,13 @@ pub enum Advice {
     },
     /// The frame rate varies.
     VariableFrameRate,
+    /// Timestamps jump again and again, so that frames are timed by their arrival (TL-9).
+    UnsteadyTimestamps,
+    /// Pictures come, and none of them can be begun with.
+    NoKeyframes {
+        /// For how long, in seconds.
+        for_seconds: u32,
+    },
     /// A codec or packet type that is not known.
     UnknownCodec {
         /// Its FourCC or number.
@@ -179,6 +186,15 @@ impl Advice {
                 "The frame rate varies, so parts are longer and latency grows: set a constant frame rate."
                     .into()
             }
+            Self::UnsteadyTimestamps => {
+                "Timestamps jump again and again, so frames are timed by their arrival and may stutter: use one capture \
+                 device for sound and picture, or restart the source or the encoder."
+                    .into()
+            }
+            Self::NoKeyframes { for_seconds } => format!(
+                "No keyframe came for {for_seconds} s, so players cannot start: set Keyframe Interval to 1 s (OBS: Settings \
+                 → Output → Streaming, Advanced mode) and switch intra refresh off."
+            ),
             Self::UnknownCodec { codec } => {
                 format!("Codec {codec} is not known: set the encoder to H.264 or HEVC video and AAC audio.")
             }

@@ -115,6 +115,11 @@ impl Demuxer {
         self.out.pop_front()
     }
 
+    /// The newest picture was none that decoding can start with, whether or not it was given.
+    pub const fn awaits_key(&self) -> bool {
+        self.video.awaits_key()
+    }
+
     /// What the last message showed about the publisher's settings.
     pub fn take_notice(&mut self) -> Option<Notice> {
         self.notice.take()

@@ -34,6 +34,8 @@ pub(super) struct VideoTrack {
     config: Option<CodecConfig>,
     /// Inter frames are dropped until the next sync sample (RTMP-48).
     waits_for_sync: bool,
+    /// The newest picture was no sync sample.
+    awaits_key: bool,
 }
 
 /// What a frame's bitstream shows.
@@ -46,6 +48,11 @@ struct Unit {
 }
 
 impl VideoTrack {
+    /// The newest picture was none that decoding can start with.
+    pub(super) const fn awaits_key(&self) -> bool {
+        self.awaits_key
+    }
+
     /// Takes one packet.
     pub(super) fn push(
         &mut self,
@@ -61,6 +68,7 @@ impl VideoTrack {
                     return Err(Dropped::NoHeader);
                 }
                 let Some(unit) = self.unit(codec, &data)? else { return Ok(()) };
+                self.awaits_key = !unit.sync;
                 if let Some(config) = unit.changed {
                     self.adopt(config, out);
                 }

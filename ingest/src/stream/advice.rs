@@ -17,6 +17,10 @@ pub(super) enum Cause {
     Notice(Notice),
     /// No frame grid.
     VariableRate,
+    /// Stamps are not believed (TL-9).
+    UnsteadyTimestamps,
+    /// Pictures without a sync sample for so many seconds.
+    NoKeyframes(u32),
 }
 
 impl Cause {
@@ -24,6 +28,8 @@ impl Cause {
         match self {
             Self::Notice(notice) => notice.advice(),
             Self::VariableRate => Advice::VariableFrameRate,
+            Self::UnsteadyTimestamps => Advice::UnsteadyTimestamps,
+            Self::NoKeyframes(for_seconds) => Advice::NoKeyframes { for_seconds },
         }
     }
 
@@ -33,6 +39,7 @@ impl Cause {
             (Self::Notice(Notice::ExtraTracks(kind, _)), Self::Notice(Notice::ExtraTracks(before, _))) => {
                 kind == before
             }
+            (Self::NoKeyframes(_), Self::NoKeyframes(_)) => true,
             _ => self == other,
         }
     }

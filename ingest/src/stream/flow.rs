@@ -1,6 +1,6 @@
 //! A stream's state: it moves from the registry to the active lease and back, so it has one owner at any time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aqueduct_common::event::IngestTick;
 use aqueduct_common::queue::{self, FeedSender, Sent};
@@ -10,13 +10,16 @@ use tokio::sync::mpsc;
 use super::Shed;
 use crate::demux::{Demuxed, Demuxer, Notice};
 use crate::flv::Metadata;
-use crate::rtmp::Message;
+use crate::rtmp::{MediaKind, Message};
 use crate::timeline::Timeline;
 
 /// Messages between ingest and packager: two seconds and more of the fastest usual stream, 120 frames of video and 100
 /// packets of audio a second, and the frames that the probe held (RTMP-67). When it is full, samples are dropped up
 /// to the next sync sample.
 const FEED_CAPACITY: usize = 512;
+
+/// Pictures come while the newest one came within this time.
+const PICTURES_WITHIN: Duration = Duration::from_secs(2);
 
 /// One stream over all its publishers.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Flow {
     publication: Option<Publication>,
     publications: mpsc::Sender<Publication>,
     reported_drops: u64,
+    /// First and newest of the pictures since the last sync sample.
+    keyless: Option<[Instant; 2]>,
 }
 
 impl Flow {
@@ -42,6 +47,7 @@ impl Flow {
             publication: None,
             publications,
             reported_drops: 0,
+            keyless: None,
         }
     }
 
@@ -62,6 +68,7 @@ impl Flow {
     /// A publisher begins.
     pub(super) fn begin(&mut self) {
         self.demuxer = Demuxer::default();
+        self.keyless = None;
         self.timeline.begin();
     }
 
@@ -72,21 +79,32 @@ impl Flow {
         let _ = self.forward();
     }
 
-    /// Takes a message. Returns whether a configuration came with it.
+    /// For how long pictures have been coming of which none is a sync sample.
+    pub(super) fn keyless(&self, now: Instant) -> Option<Duration> {
+        let [first, newest] = self.keyless?;
+        (now.saturating_duration_since(newest) < PICTURES_WITHIN)
+            .then(|| now.saturating_duration_since(first))
+    }
+
+    /// Takes a message. Returns whether a frame that can be used came with it.
     pub(super) fn push(&mut self, now: Instant, wall: WallTime, message: &Message) -> Result<bool, Shed> {
         self.demuxer.push(message);
-        let mut configured = false;
+        let mut usable = false;
         while let Some(item) = self.demuxer.poll() {
             match item {
-                Demuxed::Config(config) => {
-                    configured = true;
-                    self.timeline.config(config);
+                Demuxed::Config(config) => self.timeline.config(config),
+                Demuxed::Frame(frame) => {
+                    usable = true;
+                    self.timeline.push(now, wall, frame);
                 }
-                Demuxed::Frame(frame) => self.timeline.push(now, wall, frame),
             }
         }
+        if message.kind == MediaKind::Video {
+            let first = self.keyless.map_or(now, |[first, _]| first);
+            self.keyless = self.demuxer.awaits_key().then_some([first, now]);
+        }
         self.forward()?;
-        Ok(configured)
+        Ok(usable)
     }
 
     pub(super) const fn timeline(&self) -> &Timeline {

@@ -16,6 +16,11 @@ use crate::rtmp::{MediaKind, Message};
 
 /// How long a publisher may send media without a usable track (RTMP-60).
 const USABLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long pictures that only lack a key frame to begin with are waited for where nothing else is usable: long enough
+/// for the streamer to hear of it.
+const KEY_WITHIN: Duration = Duration::from_secs(15);
+/// How long pictures come without a key frame before the streamer hears of it.
+const KEYLESS_FOR: Duration = Duration::from_secs(10);
 /// How long a frame rate varies before the streamer hears of it.
 const VARIABLE_FOR: Duration = Duration::from_secs(10);
 
@@ -119,7 +124,8 @@ impl Lease {
         }
         if message.kind != MediaKind::Data {
             let first = *self.first_media.get_or_insert(now);
-            if !self.usable && now.saturating_duration_since(first) >= USABLE_WITHIN {
+            let limit = if flow.keyless(now).is_some() { KEY_WITHIN } else { USABLE_WITHIN };
+            if !self.usable && now.saturating_duration_since(first) >= limit {
                 return Err(Shed::NoUsableTrack);
             }
         }
@@ -147,8 +153,15 @@ impl Lease {
         } else {
             self.variable_since = None;
         }
-        if flow.timeline().is_arrival_clocked() && !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(%stream, "timestamps jump again and again: frames are timed by their arrival");
+        if flow.timeline().is_arrival_clocked() {
+            self.advices.note(Cause::UnsteadyTimestamps, now);
+            if !std::mem::replace(&mut self.warned, true) {
+                tracing::warn!(%stream, "timestamps jump again and again: frames are timed by their arrival");
+            }
+        }
+        if let Some(keyless) = flow.keyless(now).filter(|keyless| *keyless >= KEYLESS_FOR) {
+            let seconds = u32::try_from(keyless.as_secs()).unwrap_or(u32::MAX);
+            self.advices.note(Cause::NoKeyframes(seconds), now);
         }
         for advice in self.advices.due(now) {
             self.events.send(Event::Advice { stream: stream.clone(), advice });
@@ -174,3 +187,6 @@ impl Drop for Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,7 @@ fn absurd_composition_offsets_leave_the_wall_clock_alone() {
         for clock in &feeds.clocks {
             for sample in feeds.audio() {
                 let wrong = clock.wall_at(sample.pts).micros - WALL - flicks::micros(truth(sample).unwrap());
-                assert!(wrong.abs() < 40_000, "{absurd}: {wrong} µs");
+                assert!(wrong.abs() < 5_000, "{absurd}: {wrong} µs");
             }
         }
     }
