@@ -135,7 +135,7 @@ impl Colour {
     const UNSTATED: (u8, u8, u8) = (2, 2, 2);
 
     /// A colour description, or `None` where it says nothing: all "unspecified" and limited range.
-    const fn stated(primaries: u8, transfer: u8, matrix: u8, full_range: bool) -> Option<Self> {
+    pub const fn stated(primaries: u8, transfer: u8, matrix: u8, full_range: bool) -> Option<Self> {
         match (primaries, transfer, matrix, full_range) {
             (2, 2, 2, false) => None,
             _ => Some(Self { primaries, transfer, matrix, full_range }),
@@ -211,6 +211,17 @@ impl CodecConfig {
             Self::Av1(config) => Some(&config.picture),
             Self::Vp9(config) => Some(&config.picture),
             Self::Aac(_) | Self::Opus(_) => None,
+        }
+    }
+
+    /// Says what colours the pictures have, where the bitstream does not; nothing for audio. The record stays.
+    pub const fn set_colour(&mut self, colour: Option<Colour>) {
+        match self {
+            Self::H264(config) => config.picture.colour = colour,
+            Self::H265(config) => config.picture.colour = colour,
+            Self::Av1(config) => config.picture.colour = colour,
+            Self::Vp9(config) => config.picture.colour = colour,
+            Self::Aac(_) | Self::Opus(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! frames before it are dropped (RTMP-48). Sync is what the bitstream says, not what the FLV header says (RTMP-47).
 //! Headers and metadata carry no time, so nothing here moves the clock (RTMP-39).
 
+mod colour;
 mod sound;
 mod video;
 
@@ -141,6 +142,7 @@ impl Demuxer {
         if self.video.push(timestamp, tag.nanos, packet, &mut self.out).is_err() {
             self.counts.add(Anomaly::BadUnit);
         }
+        self.counts.add_many(Anomaly::ColourConflict, self.video.take_colour_conflicts());
     }
 
     fn push_sound(&mut self, timestamp: u32, tag: Tag<flv::AudioPacket>) {

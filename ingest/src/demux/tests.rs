@@ -1,4 +1,8 @@
+use aqueduct_common::codec::Colour;
+
+use super::colour::ToldColour;
 use super::*;
+use crate::rtmp::amf0::{self, Value};
 
 // Records and frames as encoders write them (x264, x265, libaom, libvpx through ffmpeg 5.1), cut to what is read.
 
@@ -161,6 +165,71 @@ fn vp9_waits_for_the_key_frame_that_says_its_size() {
     assert_eq!(config(&items).picture().unwrap().width, 64);
     assert!(frame(&items[1..]).sync);
     assert_eq!(bench.video(&["91 76703039", VP9_KEY]).len(), 1);
+}
+
+/// A metadata packet of H.264 whose `colorInfo` says this of primaries, transfer and matrix.
+fn colour_info(codes: Option<[f64; 3]>) -> Message {
+    let names = ["colorPrimaries", "transferCharacteristics", "matrixCoefficients"];
+    let config = |codes: [f64; 3]| {
+        let codes = names.into_iter().zip(codes).map(|(name, code)| (name.to_owned(), Value::Number(code)));
+        Value::Object(vec![("colorConfig".into(), Value::Object(codes.collect()))])
+    };
+    let info = codes.map_or(Value::Undefined, config);
+    let body = [&hex("94 61766331")[..], &amf0::write_all(&["colorInfo".into(), info])].concat();
+    Message { kind: MediaKind::Video, timestamp: 0, body: body.into() }
+}
+
+impl Bench {
+    fn tell(&mut self, codes: Option<[f64; 3]>) -> Vec<Demuxed> {
+        self.0.push(&colour_info(codes));
+        std::iter::from_fn(|| self.0.poll()).collect()
+    }
+}
+
+fn colours(items: &[Demuxed]) -> Vec<Option<Colour>> {
+    let colour = |item: &Demuxed| match item {
+        Demuxed::Config(config) => Some(config.picture().unwrap().colour),
+        Demuxed::Frame(_) => None,
+    };
+    items.iter().filter_map(colour).collect()
+}
+
+#[test]
+fn colours_that_are_told_fill_in_what_the_bitstream_leaves_open() {
+    // RTMP-58. Before the first frame they hold at once, later from the next key frame on.
+    let pq = Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false });
+    let mut bench = Bench::default();
+    assert_eq!(colours(&bench.video(&["17 00 000000", AVCC])), [None]);
+    assert_eq!(colours(&bench.tell(Some([9.0, 16.0, 9.0]))), [pq]);
+    assert_eq!(colours(&bench.video(&["17 01 000000", IDR])), []);
+    assert_eq!(colours(&bench.tell(None)), []);
+    assert_eq!(colours(&bench.video(&["27 01 000000", P])), []);
+    let items = bench.video(&["17 01 000000", IDR]);
+    assert!(matches!(items[..], [Demuxed::Config(_), Demuxed::Frame(_)]));
+    assert_eq!(colours(&items), [None], "taken back");
+    bench.tell(Some([9.0, 16.0, 9.0]));
+    assert_eq!(
+        colours(&bench.video(&["17 00 000000", AVCC_720])),
+        [pq],
+        "they hold for the next header, too"
+    );
+}
+
+#[test]
+fn the_bitstream_s_own_colours_win_and_a_contradiction_is_counted() {
+    let mut track = ToldColour::default();
+    let mut bench = Bench::default();
+    let mut own = config(&bench.video(&["17 00 000000", AVCC])).clone();
+    let bt709 = Colour { primaries: 1, transfer: 2, matrix: 1, full_range: true };
+    own.set_colour(Some(bt709));
+    let told = Colour { primaries: 9, transfer: 16, matrix: 1, full_range: false };
+    assert!(track.tell(Some(told)) && !track.tell(Some(told)));
+    let both = track.complete(own.clone()).picture().unwrap().colour;
+    assert_eq!(both, Some(Colour { transfer: 16, ..bt709 }));
+    assert_eq!((track.take_conflicts(), track.take_conflicts()), (1, 0));
+    track.tell(Some(Colour { primaries: 2, ..told }));
+    track.complete(own);
+    assert_eq!(track.take_conflicts(), 0);
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use aqueduct_common::TrackKind;
 use aqueduct_common::codec::nal::{self, NalCodec};
 use aqueduct_common::codec::{
-    Av1Config, AvcConfig, CodecConfig, CodecError, HevcConfig, Vp9Config, av1, vp9,
+    Av1Config, AvcConfig, CodecConfig, CodecError, Colour, HevcConfig, Vp9Config, av1, vp9,
 };
 use bytes::Bytes;
 
+use super::colour::ToldColour;
 use super::{CodedFrame, Demuxed};
 use crate::flv::video::{VideoCodec, VideoPacket};
 
@@ -34,6 +35,11 @@ pub(super) struct VideoTrack {
     config: Option<CodecConfig>,
     /// Inter frames are dropped until the next sync sample (RTMP-48).
     waits_for_sync: bool,
+    colour: ToldColour,
+    /// The colour of the configuration that was given last.
+    given: Option<Colour>,
+    /// The configuration in the colours told since then.
+    recoloured: Option<CodecConfig>,
     /// The newest picture was no sync sample.
     awaits_key: bool,
 }
@@ -75,6 +81,11 @@ impl VideoTrack {
                 if self.config.is_none() || (self.waits_for_sync && !unit.sync) {
                     return Ok(());
                 }
+                if unit.sync
+                    && let Some(config) = self.recoloured.take()
+                {
+                    self.give(config, out);
+                }
                 self.waits_for_sync = false;
                 let (kind, sync, disposable) = (TrackKind::Video, unit.sync, unit.disposable);
                 let payload = unit.payload;
@@ -82,6 +93,10 @@ impl VideoTrack {
                 let frame =
                     CodedFrame { kind, timestamp, nanos, cts, sync, disposable, samples, nominal, payload };
                 out.push_back(Demuxed::Frame(frame));
+                Ok(())
+            }
+            VideoPacket::Colour(told) => {
+                self.recolour(told, out);
                 Ok(())
             }
             VideoPacket::End => Ok(()),
@@ -127,8 +142,36 @@ impl VideoTrack {
         if self.config.as_ref() != Some(&config) {
             self.config = Some(config.clone());
             self.waits_for_sync = true;
-            out.push_back(Demuxed::Config(config));
+            self.recoloured = None;
+            let completed = self.colour.complete(config);
+            self.give(completed, out);
         }
+    }
+
+    fn give(&mut self, config: CodecConfig, out: &mut VecDeque<Demuxed>) {
+        self.given = config.picture().and_then(|picture| picture.colour);
+        out.push_back(Demuxed::Config(config));
+    }
+
+    /// Colours that change between frames hold from the next one that decoding can start with.
+    fn recolour(&mut self, told: Option<Colour>, out: &mut VecDeque<Demuxed>) {
+        if !self.colour.tell(told) {
+            return;
+        }
+        let Some(config) = self.config.clone() else { return };
+        let completed = self.colour.complete(config);
+        let changes = completed.picture().is_some_and(|picture| picture.colour != self.given);
+        self.recoloured = changes.then_some(completed);
+        if self.waits_for_sync
+            && let Some(config) = self.recoloured.take()
+        {
+            self.give(config, out);
+        }
+    }
+
+    /// How often the publisher's word on colours was not the bitstream's, since it was last asked for.
+    pub(super) fn take_colour_conflicts(&mut self) -> u32 {
+        self.colour.take_conflicts()
     }
 
     /// Reads a frame; `None` where it holds no picture.

@@ -5,6 +5,7 @@
 //! drop: it never ends a session (RTMP-60, RTMP-65).
 
 pub mod audio;
+mod colour;
 pub mod data;
 mod ex;
 pub mod video;

@@ -1,9 +1,10 @@
 //! Video messages: the legacy header and Enhanced RTMP's (RTMP-45, RTMP-47, RTMP-52..54, RTMP-56..58).
 
+use aqueduct_common::codec::Colour;
 use bytes::Bytes;
 
 use super::ex::{self, Multitrack};
-use super::{FlvError, FourCc, Tag, take_cts, take_four_cc, take_u8};
+use super::{FlvError, FourCc, Tag, colour, take_cts, take_four_cc, take_u8};
 
 /// Codecs of pictures that are taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,6 +40,8 @@ pub enum VideoPacket {
         /// The frame as the codec's RTMP mapping carries it.
         data: Bytes,
     },
+    /// What the publisher says of the colours, or that it says nothing any more (RTMP-58).
+    Colour(Option<Colour>),
     /// The publisher says that the track ends here.
     End,
 }
@@ -126,9 +129,8 @@ fn one_track(
     four_cc: FourCc,
     mut body: Bytes,
 ) -> Result<Option<VideoPacket>, FlvError> {
-    // Colour metadata is advisory: the bitstream's own description wins (RTMP-58).
     if packet_type == packet::METADATA {
-        return Ok(None);
+        return Ok(colour::parse(&body).map(VideoPacket::Colour));
     }
     let codec = match &four_cc.0 {
         b"avc1" => VideoCodec::Avc,
@@ -245,7 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_passed_over_whatever_its_frame_type() {
+    fn colours_are_read_whatever_the_frame_type() {
+        // RTMP-58: an empty object takes back what was said.
+        for first in ["94", "A4", "D4"] {
+            let body = format!("{first} 68766331 020009 636F6C6F72496E666F 03 000009");
+            assert_eq!(parse_hex(&body).unwrap().packet, Some(VideoPacket::Colour(None)), "{first}");
+        }
+    }
+
+    #[test]
+    fn other_metadata_is_passed_over_whatever_its_frame_type() {
         for body in ["94 68766331 02000963", "D4 68766331", "A4 00000000"] {
             assert_eq!(parse_hex(body).unwrap().packet, None, "{body}");
         }
