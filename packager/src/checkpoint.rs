@@ -3,10 +3,10 @@
 //! One small file per live stream, replaced by rename at the end of each segment. A stream that has ended leaves
 //! none. Without a directory nothing survives, but epochs still only grow while the process lives.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aqueduct_common::{StreamName, WallTime};
@@ -39,6 +39,19 @@ pub struct Checkpoint {
     pub part_target: u32,
     /// When it was taken, in microseconds since 1970.
     pub wall_micros: i64,
+    /// The renditions' directories.
+    #[serde(default)]
+    pub directories: Directories,
+}
+
+/// Which directories an epoch has given to its renditions: one whose list has ended does not come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directories {
+    /// How many were used, for video and for audio.
+    pub used: [u32; 2],
+    /// That of the rendition on air, if there is one.
+    pub on_air: [Option<u32>; 2],
 }
 
 /// Where a stream begins.
@@ -59,14 +72,44 @@ pub struct Checkpoints {
 #[derive(Debug)]
 struct Shared {
     dir: Option<PathBuf>,
+    given: Mutex<Given>,
+}
+
+/// What this process knows without reading files.
+#[derive(Debug, Default)]
+struct Given {
     /// The newest epoch that was given out.
-    epoch: AtomicU64,
+    epoch: u64,
+    /// The newest epoch of each stream that has ended, until its file is gone.
+    ended: HashMap<StreamName, u64>,
+    /// Runs of each stream that are not over.
+    running: HashMap<StreamName, usize>,
+}
+
+/// A stream is being packaged, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    checkpoints: Checkpoints,
+    stream: StreamName,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut given = self.checkpoints.given();
+        let left = given.running.get_mut(&self.stream).map(|count| {
+            *count -= 1;
+            *count
+        });
+        if left == Some(0) {
+            given.running.remove(&self.stream);
+        }
+    }
 }
 
 impl Checkpoints {
     /// Keeps them in `dir`, which is made when it is needed; in memory only without one.
     pub fn new(dir: Option<PathBuf>) -> Self {
-        Self { shared: Arc::new(Shared { dir, epoch: AtomicU64::new(0) }) }
+        Self { shared: Arc::new(Shared { dir, given: Mutex::default() }) }
     }
 
     /// Where a stream begins that is published at `now`: a checkpoint not older than `within` is resumed.
@@ -75,7 +118,15 @@ impl Checkpoints {
     /// stream begins anew.
     pub fn origin(&self, stream: &StreamName, now: WallTime, within: Duration) -> Origin {
         let found = self.read(stream);
-        let resumed = found.and_then(|checkpoint| checkpoint.resume(now, within));
+        let (ended, others) = {
+            let given = self.given();
+            (given.ended.get(stream).copied(), given.running.get(stream).is_some_and(|count| *count > 1))
+        };
+        // What another run in this process still has, or has ended, is not cut short.
+        let resumed = found
+            .filter(|_| !others)
+            .filter(|checkpoint| ended.is_none_or(|ended| ended < checkpoint.epoch))
+            .and_then(|checkpoint| checkpoint.resume(now, within));
         Origin { fresh: self.next_epoch(found.map_or(0, |checkpoint| checkpoint.epoch), now), resumed }
     }
 
@@ -85,13 +136,33 @@ impl Checkpoints {
         replace(&path, &serde_json::to_vec(checkpoint)?)
     }
 
+    /// The stream's playlists have ended: from here on no run goes on with this epoch, though its file may not be
+    /// [forgotten](Self::forget) yet. Writes no file.
+    pub fn end(&self, stream: &StreamName, epoch: u64) {
+        let mut given = self.given();
+        let ended = given.ended.entry(stream.clone()).or_default();
+        *ended = epoch.max(*ended);
+    }
+
+    /// A run begins. Before the last one of the same stream is over, its epoch is not resumed.
+    pub(crate) fn running(&self, stream: &StreamName) -> Running {
+        *self.given().running.entry(stream.clone()).or_default() += 1;
+        Running { checkpoints: self.clone(), stream: stream.clone() }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.shared.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The stream has ended: nothing is to be resumed. Removes a file: not for an async thread.
     pub fn forget(&self, stream: &StreamName) -> io::Result<()> {
         let Some(path) = self.path(stream) else { return Ok(()) };
         match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        self.given().ended.remove(stream);
+        Ok(())
     }
 
     fn read(&self, stream: &StreamName) -> Option<Checkpoint> {
@@ -104,21 +175,20 @@ impl Checkpoints {
     }
 
     /// A number above all that were given out, in this process and before it: wall seconds, or one more.
+    ///
+    /// One at a time: what is read is what the one before wrote.
     fn next_epoch(&self, known: u64, now: WallTime) -> u64 {
+        let mut given = self.given();
         let kept = self.shared.dir.as_deref().and_then(|dir| read_number(&dir.join(EPOCH))).unwrap_or(0);
         let seconds = (now.micros / 1_000_000).max(1).cast_unsigned();
-        let least = seconds.max(known + 1).max(kept + 1);
-        let taken = self
-            .shared
-            .epoch
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(least.max(last + 1)));
-        let epoch = least.max(taken.unwrap_or(0) + 1);
+        let newest = known.max(kept).max(given.epoch);
+        given.epoch = seconds.max(newest.saturating_add(1));
         if let Some(dir) = &self.shared.dir
-            && let Err(error) = replace(&dir.join(EPOCH), epoch.to_string().as_bytes())
+            && let Err(error) = replace(&dir.join(EPOCH), given.epoch.to_string().as_bytes())
         {
             tracing::warn!(%error, "epoch not kept: set data_dir to a directory that can be written");
         }
-        epoch
+        given.epoch
     }
 
     /// Both halves of a name are safe as a file's.
@@ -137,6 +207,8 @@ impl Checkpoint {
         }
         self.next_msn += SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000;
         self.next_part += PARTS_AHEAD;
+        // The newest discontinuity may have come after it was taken; the next one must be another.
+        self.era += 1;
         Some(self)
     }
 }
@@ -175,6 +247,7 @@ mod tests {
             target_duration: 1,
             part_target: 214,
             wall_micros: NOW.micros,
+            directories: Directories::default(),
         }
     }
 
@@ -200,9 +273,74 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_begin_together_get_an_epoch_each_and_the_newest_is_kept() {
+        let dir = scratch("together");
+        let checkpoints = Checkpoints::new(Some(dir.clone()));
+        let barrier = std::sync::Barrier::new(8);
+        let mut epochs: Vec<u64> = std::thread::scope(|scope| {
+            let begin = |index: usize| {
+                let (checkpoints, barrier) = (&checkpoints, &barrier);
+                scope.spawn(move || {
+                    let name: StreamName = format!("live/show{index}").parse().unwrap();
+                    barrier.wait();
+                    let mut newest = 0;
+                    for _ in 0..20 {
+                        let fresh = checkpoints.origin(&name, NOW, WITHIN).fresh;
+                        // Whoever reads the file after this one began finds this one or a newer.
+                        let kept = read_number(&checkpoints.shared.dir.as_deref().unwrap().join(EPOCH));
+                        assert!(kept.is_some_and(|kept| kept >= fresh), "{kept:?} after {fresh}");
+                        newest = fresh;
+                    }
+                    newest
+                })
+            };
+            let running: Vec<_> = (0..8).map(begin).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        epochs.sort_unstable();
+        epochs.dedup();
+        assert_eq!(epochs.len(), 8);
+        assert_eq!(read_number(&dir.join(EPOCH)), epochs.last().copied());
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn an_epoch_that_has_ended_is_not_resumed_though_its_file_is_still_there() {
+        let dir = scratch("ended");
+        let checkpoints = Checkpoints::new(Some(dir.clone()));
+        checkpoints.keep(&show(), &checkpoint(7)).unwrap();
+        checkpoints.end(&show(), 7);
+        assert_eq!(checkpoints.origin(&show(), NOW, WITHIN).resumed, None);
+        checkpoints.keep(&show(), &checkpoint(8)).unwrap();
+        assert!(checkpoints.origin(&show(), NOW, WITHIN).resumed.is_some(), "another has begun since");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn a_run_does_not_resume_what_the_one_before_is_still_ending() {
+        let dir = scratch("running");
+        let checkpoints = Checkpoints::new(Some(dir.clone()));
+        let before = checkpoints.running(&show());
+        checkpoints.keep(&show(), &checkpoint(7)).unwrap();
+        let now = checkpoints.running(&show());
+        assert_eq!(checkpoints.origin(&show(), NOW, WITHIN).resumed, None);
+        drop((before, now));
+        let _again = checkpoints.running(&show());
+        assert!(checkpoints.origin(&show(), NOW, WITHIN).resumed.is_some(), "it was dropped, not ended");
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn a_checkpoint_of_an_earlier_version_reads() {
+        let text = r#"{"epoch":9,"next_msn":100,"next_part":500,"era":3,"target_duration":1,"part_target":214,
+            "wall_micros":1763634000000000}"#;
+        assert_eq!(serde_json::from_str::<Checkpoint>(text).unwrap(), checkpoint(9));
+    }
+
+    #[test]
     fn numbers_move_beyond_all_that_may_have_been_used() {
         let resumed = checkpoint(9).resume(NOW.offset(7_900_000), WITHIN).unwrap();
-        assert_eq!((resumed.next_msn, resumed.next_part, resumed.era), (109, 1_500, 3));
+        assert_eq!((resumed.next_msn, resumed.next_part, resumed.era), (109, 1_500, 4));
         assert_eq!(checkpoint(9).resume(NOW.offset(30_000_001), WITHIN), None, "too old");
         assert_eq!(checkpoint(9).resume(NOW.offset(-1), WITHIN), None, "from the future");
     }

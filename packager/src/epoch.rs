@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aqueduct_common::{ClockMap, TrackId, TrackKind, TrackSet, Update, WallTime};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Directories};
 use crate::config::Plan;
 use crate::cutter::Part;
 use crate::names::{self, Directory};
@@ -34,6 +34,8 @@ pub(crate) struct Epoch {
     renditions: Vec<Rendition>,
     /// Directories used so far, for video and audio.
     used: [u32; 2],
+    /// The first rendition of each kind goes on in this directory: it was on air when a restart came.
+    resumes: [Option<u32>; 2],
     /// No part of the epoch has had this number or a higher one.
     next_part: u64,
     starts: VecDeque<Start>,
@@ -67,7 +69,8 @@ impl Epoch {
             part_target,
             control: resumed.map(|at| Control::new(at.target_duration, part_millis, window)),
             renditions: Vec::new(),
-            used: [0; 2],
+            used: resumed.map_or([0; 2], |at| at.directories.used),
+            resumes: resumed.map_or([None; 2], |at| at.directories.on_air),
             next_part: resumed.map_or(1, |at| at.next_part),
             starts: VecDeque::new(),
             era: resumed.map_or(0, |at| at.era),
@@ -116,8 +119,8 @@ impl Epoch {
             now.is_some_and(|track| track.kind() == rendition.track.kind())
         });
         self.renditions = kept;
-        for rendition in gone {
-            self.end_rendition(&rendition, out);
+        for rendition in &gone {
+            self.end_rendition(rendition, out);
         }
         for track in &tracks.tracks {
             let known = self.renditions.iter_mut().find(|rendition| rendition.track.id == track.id);
@@ -129,6 +132,10 @@ impl Epoch {
                 Ok(init) => out.extend(init.map(Output::Update)),
                 Err(error) => tracing::warn!(track = ?track.id, %error, "track left out"),
             }
+        }
+        // Who comes now is not sent to a list that has ended, nor told of parameters that are gone.
+        if self.live && self.renditions.iter().any(Rendition::is_live) {
+            self.publish_multivariant(out);
         }
     }
 
@@ -268,11 +275,12 @@ impl Epoch {
     }
 
     fn begin_rendition(&mut self, track: &aqueduct_common::Track) -> Result<(), crate::fmp4::BoxError> {
-        let used = &mut self.used[usize::from(track.kind() == TrackKind::Audio)];
-        let directory = Directory::new(self.id, track.kind(), *used);
+        let kind = kind_index(track.kind());
+        let count = self.resumes[kind].take().unwrap_or(self.used[kind]);
+        let directory = Directory::new(self.id, track.kind(), count);
         let segment = u64::try_from(self.plan.segment().as_micros()).unwrap_or(u64::MAX);
         self.renditions.push(Rendition::new(track, directory, self.next_part, segment)?);
-        *used += 1;
+        self.used[kind] = self.used[kind].max(count + 1);
         Ok(())
     }
 
@@ -301,7 +309,17 @@ impl Epoch {
             target_duration: control.target_duration,
             part_target: control.part_target,
             wall_micros: at.now.micros,
+            directories: self.directories(),
         }
+    }
+
+    fn directories(&self) -> Directories {
+        let on_air = [TrackKind::Video, TrackKind::Audio].map(|kind| {
+            // One that has not been resumed yet is still on air.
+            let of_kind = self.renditions.iter().find(|rendition| rendition.track.kind() == kind);
+            of_kind.map_or(self.resumes[kind_index(kind)], |rendition| Some(rendition.directory.count()))
+        });
+        Directories { used: self.used, on_air }
     }
 
     /// How long a file stays that no list names any more (LLHLS-7).
@@ -316,6 +334,11 @@ impl Epoch {
     fn rendition(&mut self, track: TrackId) -> Option<&mut Rendition> {
         self.renditions.iter_mut().find(|rendition| rendition.track.id == track)
     }
+}
+
+/// Where a kind's directories are counted.
+fn kind_index(kind: TrackKind) -> usize {
+    usize::from(kind == TrackKind::Audio)
 }
 
 fn report(rendition: &Rendition) -> Report {

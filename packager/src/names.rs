@@ -33,6 +33,7 @@ impl fmt::Display for Epoch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Directory {
     epoch: Epoch,
+    count: u32,
     name: String,
 }
 
@@ -43,7 +44,12 @@ impl Directory {
             TrackKind::Video => 'v',
             TrackKind::Audio => 'a',
         };
-        Self { epoch, name: format!("{letter}{count}") }
+        Self { epoch, count, name: format!("{letter}{count}") }
+    }
+
+    /// Its number among those of its kind.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     /// Path of a file in it, from the stream's own.

@@ -22,6 +22,7 @@ pub async fn run(
     events: EventSender,
 ) {
     let Publication { stream: name, mut feed } = publication;
+    let _running = checkpoints.running(&name);
     let (keeper, stream, within) = (checkpoints.clone(), name.clone(), plan.resume());
     let origin = spawn_blocking(move || keeper.origin(&stream, wall_now(), within)).await;
     let Ok(origin) = origin else { return };
@@ -30,6 +31,9 @@ pub async fn run(
     while let Some(message) = feed.recv().await {
         stream.push(message, wall_now());
         shell.carry_out(stream.drain());
+    }
+    if let Some(epoch) = stream.epoch() {
+        shell.keeper.checkpoints.end(&shell.name, epoch);
     }
     stream.finish(wall_now());
     shell.carry_out(stream.drain());

@@ -94,6 +94,11 @@ impl Stream {
         }
     }
 
+    /// Number of the epoch that its URLs name, once it has tracks.
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch.as_ref().map(|epoch| epoch.id().0)
+    }
+
     /// What came of it.
     pub fn drain(&mut self) -> std::vec::Drain<'_, Output> {
         self.out.drain(..)

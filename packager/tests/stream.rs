@@ -310,6 +310,7 @@ fn a_late_track_begins_where_the_others_are_and_a_lost_one_ends() {
 
     world.push(Feed::Tracks(alone.clone().into()));
     assert!(world.list("a0").ended && !world.list("v0").ended);
+    assert!(!world.text("index.m3u8").contains("/a0/"), "nobody is sent to a list that has ended");
     let mut last = sources(&alone, 30);
     last.iter_mut().for_each(|source| source.dts += 10 * i64::from(source.track.timescale.hz()));
     world.feed(&mut last, 25.0, 0.0);
@@ -344,7 +345,11 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
     again.feed(&mut sources(&set, 30), 14.0, 0.0);
     let after = again.list("v0");
     assert!(after.media_sequence >= before.segments.last().unwrap().msn + 2);
-    assert_eq!((after.discontinuity_sequence, after.segments[0].era), (0, 1));
+    assert_eq!(
+        (after.discontinuity_sequence, after.segments[0].era),
+        (1, 2),
+        "one that may have been, and its own"
+    );
     assert!(after.segments[0].discontinuity);
     assert_eq!((after.part_target, after.target_duration), (before.part_target, before.target_duration));
     assert!(again.objects.keys().all(|path| path == "index.m3u8" || path.starts_with("t60spc/")));
@@ -355,6 +360,41 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
     assert_eq!(again.checkpoint, None);
     checkpoints.forget(&name).unwrap();
     assert!(checkpoints.origin(&name, soon, Duration::from_secs(30)).resumed.is_none());
+}
+
+#[test]
+fn a_restart_does_not_bring_back_a_rendition_that_has_ended() {
+    let alone = tracks(&[video((30, 1), 0)]);
+    let both = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    let mut seconds = 0;
+    for set in [&both, &alone, &both] {
+        world.tracks(set);
+        let mut sources = sources(set, 30);
+        sources.iter_mut().for_each(|source| source.dts += seconds * i64::from(source.track.timescale.hz()));
+        seconds += 5;
+        world.feed(&mut sources, 10.0 + seconds as f64, 0.0);
+    }
+    assert!(world.list("a0").ended && !world.list("a1").ended);
+    let resumed = world.checkpoint.unwrap();
+    let mut again = World::begin(Origin { fresh: 1_763_634_099, resumed: Some(resumed) });
+    again.tracks(&both);
+    again.feed(&mut sources(&both, 30), 13.0, 0.0);
+    let text = again.text("index.m3u8");
+    assert!(
+        text.contains("/v0/media.m3u8") && text.contains("/a1/media.m3u8") && !text.contains("/a0/"),
+        "{text}"
+    );
+    // And one that ended before the restart has its directory for itself.
+    world.push(Feed::Tracks(alone.clone().into()));
+    let mut picture = sources(&alone, 30);
+    picture[0].dts += seconds * 90_000;
+    world.feed(&mut picture, 13.0 + seconds as f64, 0.0);
+    let resumed = world.checkpoint.unwrap();
+    let mut again = World::begin(Origin { fresh: 1_763_634_099, resumed: Some(resumed) });
+    again.tracks(&both);
+    again.feed(&mut sources(&both, 30), 13.0, 0.0);
+    assert!(again.text("index.m3u8").contains("/a2/media.m3u8"));
 }
 
 fn scratch(name: &str) -> std::path::PathBuf {
