@@ -40,8 +40,9 @@ impl Timeline {
             };
         }
         let mut time = placed.time + self.offset;
-        if placed.frame.sync && (self.awaiting.is_some() || changed || self.joining.is_some()) {
-            time = self.resume(placed, time, changed || self.joining.is_some());
+        let retrack = changed || self.joining.is_some();
+        if placed.frame.sync && (self.awaiting.is_some() || retrack || self.rejoining) {
+            time = self.resume(placed, time, retrack);
         }
         if self.awaiting.is_some() || (changed && !placed.frame.sync) {
             return;
@@ -77,7 +78,7 @@ impl Timeline {
         if changed {
             self.joining = Some(placed.frame.samples);
         }
-        if !leads && (changed || self.awaiting.is_some()) {
+        if !leads && (changed || self.awaiting.is_some() || self.rejoining) {
             return;
         }
         let mut time = placed.time + self.offset;
@@ -85,8 +86,15 @@ impl Timeline {
             time = self.resume(placed, time, changed);
         }
         let pictures = self.newest.filter(|_| !leads).map(|newest| newest.time);
-        if let Some(sound) = &mut self.sound {
-            sound.place(placed, time, pictures);
+        if self.try_sound(placed, time, pictures) == Placing::Break {
+            self.counts.add(Anomaly::Gap);
+            if !leads {
+                self.rejoining = true;
+                return;
+            }
+            self.awaiting = Some(Break::TimestampJump);
+            time = self.resume(placed, time, false);
+            self.try_sound(placed, time, pictures);
         }
         if leads {
             self.newest = Some(Newest { time, at: placed.arrival.at });
@@ -94,18 +102,27 @@ impl Timeline {
         }
     }
 
+    fn try_sound(&mut self, placed: &Placed, time: i64, pictures: Option<i64>) -> Placing {
+        self.sound.as_mut().map_or(Placing::Done, |sound| sound.place(placed, time, pictures))
+    }
+
     /// Goes on with the reference track's sync sample `placed`, after a break or with new tracks. Returns its output
     /// time, which is moved where it would overlap what is out already.
     fn resume(&mut self, placed: &Placed, mut time: i64, retrack: bool) -> i64 {
-        let reason = self.awaiting.take();
+        let waited = self.awaiting.take();
+        if waited.is_none()
+            && let Some(pictures) = &mut self.pictures
+        {
+            pictures.settle(time);
+        }
+        let rejoins = std::mem::take(&mut self.rejoining);
+        let reason = waited.or(rejoins.then_some(Break::TimestampJump));
         if reason.is_some() {
             let end = self.end_time();
             if time < end {
                 self.offset += end - time;
                 time = end;
             }
-        } else if let Some(pictures) = &mut self.pictures {
-            pictures.settle(time);
         }
         // What was before goes before the mark.
         self.drain();

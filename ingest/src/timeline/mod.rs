@@ -85,6 +85,9 @@ pub struct Timeline {
     awaiting: Option<Break>,
     /// Sound with a new configuration came: samples of a frame. It joins at the next video sync sample.
     joining: Option<u32>,
+    /// Sound paused and nothing can stand in for it: it goes on behind a break at the next video sync sample, and is
+    /// dropped until then. Pictures go on meanwhile.
+    rejoining: bool,
     newest: Option<Newest>,
     clock: WallClock,
     readings: Readings,
@@ -113,6 +116,7 @@ impl Timeline {
             offset: 0,
             awaiting: None,
             joining: None,
+            rejoining: false,
             newest: None,
             clock: WallClock::new(),
             readings: Readings::default(),
@@ -131,6 +135,7 @@ impl Timeline {
         self.configs = [None, None];
         self.awaiting = None;
         self.joining = None;
+        self.rejoining = false;
     }
 
     /// Frames of this kind that follow are coded with `config`.

@@ -13,7 +13,7 @@ use super::residual::{Residual, Verdict};
 use super::source::Placed;
 
 /// A gap stretches the sample after it by no more than this where that sample could begin a new discontinuity.
-const STRETCH_MAX: i64 = 150 * MILLI;
+pub(super) const STRETCH_MAX: i64 = 150 * MILLI;
 /// Largest composition offset in either direction (RTMP-40).
 const OFFSET_MAX: i32 = 10_000;
 /// Spacing taken for granted before two frames were seen.
@@ -45,8 +45,8 @@ enum Spacing {
 pub(super) enum Placing {
     /// It was placed.
     Done,
-    /// Frames are missing before this sync sample, more than a stretch can hide: begin a discontinuity and place it
-    /// again (RTMP-44).
+    /// Frames are missing before this sync sample or sound, more than a stretch can hide: begin a discontinuity and
+    /// place it again (RTMP-44).
     Break,
 }
 

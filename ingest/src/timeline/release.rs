@@ -66,6 +66,7 @@ impl Timeline {
         self.clock.anchor(begins, captured(&probe, origin, delay));
         self.awaiting = None;
         self.joining = None;
+        self.rejoining = false;
         for (n, mut placed) in probe.into_frames().into_iter().enumerate() {
             placed.breaks &= n > 0;
             self.place(&placed);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::counts::Counts;
 use super::flicks::{self, MILLI, SECOND};
+use super::pictures::{Placing, STRETCH_MAX};
 use super::silence;
 use super::source::Placed;
 
@@ -21,7 +22,7 @@ const BELIEVED_AFTER: u8 = 5;
 const OBVIOUS: i64 = SECOND;
 /// Sound that lags this much behind pictures, beyond its usual lag, is missing and is filled (TL-21).
 const MISSING_AFTER: i64 = SECOND;
-/// Frames of silence that one gap is filled with at most; a longer one stretches a frame.
+/// Frames of silence that one gap is filled with at most; a longer one is a break.
 const FILL_MAX: i64 = 256;
 
 /// What may be done about a difference between count and stamp.
@@ -121,7 +122,7 @@ impl Sound {
 
     /// Places a frame whose source time is `time` flicks on the output's axis. `pictures` is the source time of the
     /// newest video frame.
-    pub(super) fn place(&mut self, placed: &Placed, time: i64, pictures: Option<i64>) {
+    pub(super) fn place(&mut self, placed: &Placed, time: i64, pictures: Option<i64>) -> Placing {
         self.note_size(placed.frame.samples);
         let lag = pictures.map_or(0, |pictures| (pictures - time).max(0));
         self.usual_lag = lag.max(self.usual_lag - self.usual_lag / 512);
@@ -129,7 +130,10 @@ impl Sound {
         let error = ticks - self.next;
         let half = i64::from(self.frame / 2);
         match self.state {
-            State::Starting => self.start(placed, error, half),
+            State::Starting => {
+                self.start(placed, error, half);
+                Placing::Done
+            }
             State::Steady => {
                 let limit = flicks::ticks(TOLERANCE, self.scale);
                 self.off = match error {
@@ -139,10 +143,10 @@ impl Sound {
                 };
                 let believed = self.off.unsigned_abs() >= BELIEVED_AFTER;
                 if believed || error.abs() > flicks::ticks(OBVIOUS, self.scale) {
-                    self.correct(placed, error, half);
-                } else {
-                    self.emit(placed, 0);
+                    return self.correct(placed, error, half);
                 }
+                self.emit(placed, 0);
+                Placing::Done
             }
             State::Missing | State::Cutting => self.correct(placed, error, half),
         }
@@ -182,11 +186,11 @@ impl Sound {
     }
 
     /// Fills or cuts whole frames until count and stamp agree.
-    fn correct(&mut self, placed: &Placed, error: i64, half: i64) {
+    fn correct(&mut self, placed: &Placed, error: i64, half: i64) -> Placing {
         if error < -half {
             self.state = State::Cutting;
             self.counts.add(Anomaly::AudioCut);
-            return;
+            return Placing::Done;
         }
         self.state = State::Steady;
         self.off = 0;
@@ -196,11 +200,14 @@ impl Sound {
         } else if self.silence.is_some() && frames <= FILL_MAX {
             self.fill(frames, placed.arrival.wall);
             self.emit(placed, 0);
-        } else {
+        } else if error <= flicks::ticks(STRETCH_MAX, self.scale) {
             // Without silence the frame lasts until its successor is due, so that later ones are in step.
             self.counts.add(Anomaly::AudioFill);
             self.emit(placed, error);
+        } else {
+            return Placing::Break;
         }
+        Placing::Done
     }
 
     fn fill(&mut self, frames: i64, received: WallTime) {

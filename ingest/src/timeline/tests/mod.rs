@@ -1,6 +1,7 @@
 //! The timeline as a whole: a simulated publisher in, the contract of the feed out.
 
 mod jumps;
+mod pauses;
 mod properties;
 mod publisher;
 mod returning;
