@@ -18,6 +18,9 @@ use crate::targets::{self, PartRule};
 /// wait for a picture that does not come; and a boundary that is this far back no longer waits for a follower.
 pub(crate) const PATIENCE: i64 = 1_000 * targets::MILLI;
 
+/// The first segment of a source without keyframes: longer than any usual keyframe interval.
+const FIRST_SEGMENT_MOST: i64 = 20_000 * targets::MILLI;
+
 /// What the cutter decides, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cut {
@@ -123,7 +126,8 @@ struct Open {
 pub struct Cutter {
     rule: PartRule,
     segment: i64,
-    longest: i64,
+    /// What a segment may last, once it is promised.
+    longest: Option<i64>,
     cuts_at_sync: bool,
     reference: Reference,
     lanes: Vec<Lane>,
@@ -163,12 +167,12 @@ struct Edge {
 
 impl Cutter {
     /// A cutter whose first segment is `msn`; `None` without tracks. `longest` bounds a segment without a sync
-    /// sample to end it. `discontinuity`: the first segment continues an earlier timeline.
+    /// sample to end it; without one the target duration is yet to come of the first segment. `discontinuity`: the first segment continues an earlier timeline.
     pub fn new(
         tracks: &TrackSet,
         rule: PartRule,
         segment: i64,
-        longest: i64,
+        longest: Option<i64>,
         msn: u64,
         discontinuity: bool,
     ) -> Option<Self> {
@@ -226,7 +230,11 @@ impl Cutter {
 
     /// Bounds segments from now on: the target duration is fixed.
     pub fn set_longest(&mut self, longest: i64) {
-        self.longest = longest;
+        self.longest = Some(longest);
+    }
+
+    fn longest(&self) -> i64 {
+        self.longest.unwrap_or(FIRST_SEGMENT_MOST)
     }
 
     /// Number of the segment that is open or comes next.
@@ -291,7 +299,7 @@ impl Cutter {
         if self.cuts_at_sync && sample.sync && (due || !open.sync) {
             return self.end_segment(begin);
         }
-        if begin + Retime::fitting(sample, self.room(begin)) - open.start > self.longest {
+        if begin + Retime::fitting(sample, self.room(begin)) - open.start > self.longest() {
             self.end_segment(begin);
         }
     }
@@ -321,7 +329,7 @@ impl Cutter {
         let Some(open) = self.open else { return };
         let due = !self.cuts_at_sync && end - open.start >= self.segment - self.rule.limit / 2;
         // Off the grid each sample is measured before it is taken: the last part may be short.
-        let last = self.rule.fixed && end - open.start + self.rule.limit > self.longest;
+        let last = self.rule.fixed && end - open.start + self.rule.limit > self.longest();
         if due || last {
             self.end_segment(end);
         }
@@ -366,8 +374,9 @@ impl Cutter {
         for lane in &mut self.lanes {
             lane.advance(&pending, &mut self.cuts);
             let cuts = self.cuts.len();
-            if let (Some(watermark), Some(open)) = (watermark, self.open) {
-                lane.run_ahead(watermark, self.msn, open.start + self.longest, &mut self.cuts);
+            // Before there is a promise nobody listens, and what is taken could break it.
+            if let (Some(watermark), Some(open), Some(longest)) = (watermark, self.open, self.longest) {
+                lane.run_ahead(watermark, self.msn, open.start + longest, &mut self.cuts);
             }
             ran_ahead |= self.cuts.len() > cuts;
         }

@@ -18,9 +18,6 @@ use crate::epoch::{Epoch, Settling};
 use crate::names;
 use crate::targets::{self, MILLI};
 
-/// The first segment of a source without keyframes: longer than any usual keyframe interval.
-const FIRST_SEGMENT_MOST: i64 = 20_000 * MILLI;
-
 /// What comes of a message, in order.
 #[derive(Debug)]
 pub enum Output {
@@ -160,7 +157,7 @@ impl Stream {
         let longest = targets::longest_segment(&self.tracks, epoch.target_duration().unwrap_or(1));
         epoch.set_tracks(&self.tracks, &mut self.out);
         let segment = MediaTime::from_duration(self.plan.segment()).ticks;
-        self.cutter = Cutter::new(&self.tracks, rule, segment, longest, msn, discontinuity);
+        self.cutter = Cutter::new(&self.tracks, rule, segment, Some(longest), msn, discontinuity);
     }
 
     /// Begins the epoch: a new one, or the one that a restart cut short if its promises can be kept.
@@ -178,12 +175,12 @@ impl Stream {
             Some((at, rule)) => {
                 let epoch = Epoch::new(self.plan.clone(), names::Epoch(at.epoch), rule.target, Some(at));
                 let longest = targets::longest_segment(&self.tracks, at.target_duration);
-                (epoch, Cutter::new(&self.tracks, rule, segment, longest, at.next_msn, true))
+                (epoch, Cutter::new(&self.tracks, rule, segment, Some(longest), at.next_msn, true))
             }
             None => {
                 let rule = targets::choose(&self.tracks, self.plan.part());
                 let epoch = Epoch::new(self.plan.clone(), names::Epoch(self.origin.fresh), rule.target, None);
-                (epoch, Cutter::new(&self.tracks, rule, segment, FIRST_SEGMENT_MOST, 1, false))
+                (epoch, Cutter::new(&self.tracks, rule, segment, None, 1, false))
             }
         };
         epoch.set_tracks(&self.tracks, &mut self.out);

@@ -228,11 +228,15 @@ async fn what_goes_in_comes_out_and_then_it_ends() {
     let list = kept.objects(ObjectKind::Playlist, "/v0/").pop().unwrap();
     assert!(list.body.concat().ends_with(b"#EXT-X-ENDLIST\n"));
     assert!(matches!(kept.0.lock().unwrap().last(), Some(Update::End { .. })));
-    let mut ended = false;
+    let (mut live, mut ended) = (None, None);
     while let Some(event) = heard.recv().await {
-        ended |= matches!(event, Event::PackagerEnded { .. });
+        match event {
+            Event::PackagerLive { epoch, .. } => live = Some(epoch),
+            Event::PackagerEnded { epoch, .. } => ended = Some(epoch),
+            _ => {}
+        }
     }
-    assert!(ended);
+    assert!(live.is_some() && live == ended);
     assert!(!dir.join("checkpoints/live/bunny.json").exists(), "an ended stream is not resumed");
 }
 

@@ -159,6 +159,21 @@ fn a_wider_frame_than_any_before_ends_its_segment_in_time() {
     world.finish();
 }
 
+#[test]
+fn sound_far_ahead_of_the_first_picture_keeps_to_what_is_promised_later() {
+    let set = tracks(&[video((1, 1), 0), aac(24_000, 1_024)]);
+    let mut world = World::new();
+    world.checks.lenient_dates = true;
+    world.tracks(&set);
+    let mut sources = sources(&set, 1);
+    let first = sources[0].next();
+    world.push(Feed::Sample(first));
+    world.feed(&mut sources[1..], 20.0, 0.0);
+    world.feed(&mut sources, 30.0, 0.0);
+    world.finish();
+    assert!(world.list("a0").segments.iter().all(|segment| segment.micros.unwrap() < 1_500_000));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
