@@ -41,6 +41,11 @@ fn aac_44() -> CodecConfig {
     CodecConfig::Aac(AacConfig::parse(&Bytes::from_static(&[0x12, 0x10])).unwrap())
 }
 
+/// HE-AAC, 48 kHz, stereo: no silent frame can be made.
+fn he_aac() -> CodecConfig {
+    CodecConfig::Aac(AacConfig::parse(&Bytes::from_static(&[0x2B, 0x11, 0x88, 0x00])).unwrap())
+}
+
 fn opus() -> CodecConfig {
     CodecConfig::Opus(OpusConfig::parse_head(&Bytes::new()).unwrap())
 }

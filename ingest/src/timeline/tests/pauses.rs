@@ -5,11 +5,6 @@ use aqueduct_common::event::Anomaly;
 use super::publisher::skew;
 use super::*;
 
-/// HE-AAC, 48 kHz, stereo: no silent frame can be made.
-fn he_aac() -> CodecConfig {
-    CodecConfig::Aac(AacConfig::parse(&Bytes::from_static(&[0x2B, 0x11, 0x88, 0x00])).unwrap())
-}
-
 fn longest(feeds: &Feeds) -> u32 {
     feeds.audio().iter().map(|sample| sample.duration).max().unwrap()
 }

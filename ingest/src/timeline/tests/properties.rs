@@ -32,8 +32,9 @@ fn kind() -> impl Strategy<Value = TrackKind> {
 fn trouble() -> impl Strategy<Value = Trouble> {
     prop_oneof![
         (1u8..4).prop_map(Trouble::Quiet),
-        prop_oneof![-100_000_000i64..-2_000, 12_000i64..100_000_000].prop_map(Trouble::Jump),
-        (kind(), prop_oneof![-1_000_000i64..-3_000, 15_000i64..1_000_000])
+        prop_oneof![-100_000_000i64..-2_000, 1_100i64..12_000, 12_000i64..100_000_000]
+            .prop_map(Trouble::Jump),
+        (kind(), prop_oneof![-1_000_000i64..-3_000, 3_000i64..15_000, 15_000i64..1_000_000])
             .prop_map(|(k, ms)| Trouble::Stray(k, ms)),
         (kind(), 30i64..6_000).prop_map(|(kind, ms)| Trouble::Mute(kind, ms)),
         (50i64..9_000).prop_map(Trouble::Outage),
@@ -48,6 +49,8 @@ impl Publisher {
                 self.run(seconds.into());
             }
             Trouble::Jump(millis) => {
+                // A track whose first stamp is beyond the jump shows none.
+                self.run_millis(500);
                 self.shift = self.shift.map(|shift| shift + millis);
                 self.run_millis(600);
             }
@@ -97,7 +100,8 @@ proptest! {
         let calm = publisher.clock;
         publisher.run(12);
         let off = skew(&publisher.feeds, calm + 6 * SECOND);
-        prop_assert!(off < if publisher.timeline.is_arrival_clocked() { 60 } else { 40 } * MILLI, "{} ms", off / MILLI);
+        // The count may differ from the stamps by 40 ms (TL-15), and stamps from the truth by their rounding.
+        prop_assert!(off < if publisher.timeline.is_arrival_clocked() { 60 } else { 45 } * MILLI, "{} ms", off / MILLI);
         let late = publisher.feeds.end(TrackId::VIDEO) - 10.0 - MediaTime::flicks(publisher.clock).seconds();
         prop_assert!(late.abs() < 1.2, "output is {late} s off the wall clock");
     }
@@ -124,7 +128,7 @@ proptest! {
                     (video, keyed) = (true, false);
                 }
                 2 => {
-                    timeline.config(if sync { aac() } else { aac_44() });
+                    timeline.config([aac(), aac_44(), he_aac()][n % 3].clone());
                     audio = true;
                 }
                 _ => {}
