@@ -11,14 +11,14 @@ use aqueduct_fuzz::codecs;
 use aqueduct_fuzz::contract::Contract;
 use aqueduct_fuzz::listing::Listing;
 use aqueduct_packager::Plan;
-use aqueduct_packager::checkpoint::{Checkpoint, Origin};
+use aqueduct_packager::checkpoint::{Checkpoint, Directories, Origin};
 use aqueduct_packager::stream::{Output, Stream};
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
-/// Audio frames that come without a picture in one go: less than a second of them, which is what the packager waits.
-const AHEAD_MOST: u8 = 20;
+/// Audio frames that come without a picture in one go: far more than the second that the packager waits.
+const AHEAD_MOST: u8 = 255;
 
 #[derive(Arbitrary, Debug)]
 struct Source {
@@ -86,6 +86,7 @@ fuzz_target!(|input: (Source, bool, Vec<Step>)| {
         target_duration: 2,
         part_target: 250,
         wall_micros: 0,
+        directories: Directories { used: [1, 2], on_air: [Some(0), Some(1)] },
     });
     let mut feeder = Feeder::new(Origin { fresh: 8, resumed });
     feeder.announce(source, 7_200);
@@ -202,9 +203,12 @@ impl Feeder {
         let sync = self.awaits_sync || self.since_sync >= gop.max(1);
         self.since_sync = if sync { 1 } else { self.since_sync.saturating_add(1) };
         self.awaits_sync = false;
-        // On a variable grid pictures come closer than the widest spacing that was seen.
-        let varied = if self.source.fixed { 0 } else { i64::from(narrow) };
-        let spacing = self.spacing() * (512 - varied) / 512;
+        // On a variable grid pictures come closer than the widest spacing that was seen, or up to a second farther.
+        let spacing = match (self.source.fixed, i64::from(narrow)) {
+            (true, _) => self.spacing(),
+            (false, n @ ..128) => self.spacing() * (512 - 4 * n) / 512,
+            (false, n) => (self.spacing() + (n - 127) * 703).min(90_000),
+        };
         self.sample(TrackId::VIDEO, spacing, sync);
     }
 

@@ -66,6 +66,8 @@ impl Listing {
         let longest_part = micros(value(part_inf.split('=').next_back().expect("a value")));
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let (mut parts, mut parts_sum, mut gap) = (Vec::new(), 0, false);
+        // The part before, where it may not be shorter than the rule says unless it is its segment's last.
+        let mut short = None;
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("#EXT-X-PART:DURATION=") {
                 let (duration, rest) = rest.split_once(",URI=\"").expect("a part has a URI");
@@ -73,11 +75,15 @@ impl Listing {
                 parts_sum += duration;
                 let uri = rest.split('"').next().expect("a URI");
                 let body = self.body(folder, uri);
+                assert_eq!(short, None, "LLHLS-3: us of the part before {uri} in {part_inf}");
+                let full = duration * 100 >= longest_part * 85 || rest.contains("INDEPENDENT=YES");
+                short = (!full).then_some(duration);
                 // One sample cannot be cut.
                 let fits = duration <= longest_part || samples(body) == Some(1);
                 assert!(fits, "LLHLS-2: part of {duration} us in {part_inf}");
                 parts.push(body.clone());
             } else if let Some(duration) = line.strip_prefix("#EXTINF:") {
+                short = None;
                 let duration = micros(duration.trim_end_matches(','));
                 assert!(
                     (duration + 500_000) / 1_000_000 <= target,
