@@ -97,6 +97,8 @@ impl Lane {
                 return;
             }
             self.passed += 1;
+            // What comes for an earlier time is too late: it would make a later segment too long.
+            self.begin = Some(step.at);
             self.end_part(step.msn, self.passed, cuts);
             if step.closes {
                 cuts.push_back(Cut::Close {

@@ -174,6 +174,22 @@ fn sound_far_ahead_of_the_first_picture_keeps_to_what_is_promised_later() {
     assert!(world.list("a0").segments.iter().all(|segment| segment.micros.unwrap() < 1_500_000));
 }
 
+#[test]
+fn sound_that_comes_minutes_late_is_not_put_into_a_later_segment() {
+    let set = variable(90_000, true);
+    let mut world = World::new();
+    world.checks.lenient_dates = true;
+    world.tracks(&set);
+    let mut sources = sources(&set, 250);
+    while sources[0].seconds() < 250.0 {
+        let sample = sources[0].next_lasting(90_000);
+        world.push(Feed::Sample(sample));
+    }
+    world.feed(&mut sources[1..], 251.0, 0.0);
+    world.finish();
+    assert!(world.list("a0").segments.iter().all(|segment| segment.micros.unwrap() < 20_500_000));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
