@@ -98,8 +98,8 @@ async fn blocking_reload_is_answered_by_the_version() {
 }
 
 #[tokio::test]
-async fn a_held_request_is_let_go_at_its_limit_and_says_how_long_it_took() {
-    let mut world = World::start().await;
+async fn a_held_request_is_let_go_at_its_limit() {
+    let world = World::start().await;
     go_live(&world.store, 4);
     let mut short = info(4);
     short.ahead.hold = Duration::from_millis(30);
@@ -107,8 +107,12 @@ async fn a_held_request_is_let_go_at_its_limit_and_says_how_long_it_took() {
     let reply = world.h2c().await.get(&format!("{LIST}?_HLS_msn=1&_HLS_part=0")).await;
     assert_eq!(reply.status.as_u16(), 503);
     assert_eq!((reply.header("retry-after"), reply.header("cache-control")), (Some("1"), Some("no-store")));
+}
 
-    world.store.publish(&name(), list_with(info(4), list_text(4)));
+#[tokio::test]
+async fn a_held_request_says_how_long_it_was_held() {
+    let mut world = World::start().await;
+    go_live(&world.store, 4);
     let client = world.h2c().await;
     let held = tokio::spawn(client.send(Method::GET, &format!("{LIST}?_HLS_msn=1&_HLS_part=0"), &[]));
     until_held(&mut world, 1).await;
