@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
 # toolchain is installed first (scripts/setup.sh says what).
 
-.PHONY: help demo test check bench build web obs-check fuzz clean
+.PHONY: help demo demo-edge test check bench build web obs-check fuzz clean
 
 CARGO ?= cargo
 # Where cargo puts what it builds.
@@ -10,6 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help:
 	@echo 'make demo       build, start, push a clock picture, and print the page to open'
+	@echo 'make demo-edge  the same from one origin through two edges on this machine'
 	@echo 'make test       everything: unit, property and end-to-end tests, Chromium included'
 	@echo 'make check      formatting, lints, licences and sources of dependencies'
 	@echo 'make bench      ours beside the peers, in one run'
@@ -22,6 +23,11 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@$(TARGET)/release/aqueduct demo --clip tests/media/bigbuckbunny.mp4 $(DEMO_FLAGS)
 
+demo-edge:
+	@scripts/setup.sh build demo
+	@$(MAKE) --no-print-directory build
+	@scripts/demo-edge.sh $(TARGET)/release/aqueduct $(DEMO_FLAGS)
+
 build: web
 	$(CARGO) build --release --locked -p aqueduct
 
@@ -32,8 +38,9 @@ web:
 test: web
 	@scripts/setup.sh build test
 	cd web && npm test --silent
-	$(CARGO) build --locked -p aqueduct
-	$(CARGO) test --locked --workspace
+	# All at once, with the features that the tests have: the server that they start is built of the same parts.
+	$(CARGO) build --locked --workspace --all-targets
+	SERVER_UNDER_TEST=$(abspath $(TARGET))/debug/aqueduct $(CARGO) test --locked --workspace
 
 check:
 	@scripts/setup.sh build check

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every measurement, one after the other, and one table at the end. About seven minutes; `--quick` is a smoke run of
+# Every measurement, one after the other, and one table at the end. About eleven minutes; `--quick` is a smoke run of
 # about one, whose figures mean little. `--record` also puts the table at the end of docs/performance.md. Arguments that
 # are not flags name the measurements to run.
 set -euo pipefail
@@ -15,7 +15,7 @@ for argument in "$@"; do
     *) measurements+=("$argument") ;;
   esac
 done
-[ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest viewers)
+[ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest ladder viewers relay)
 
 bench=${CARGO_TARGET_DIR:-target}/release/aqueduct-bench
 out=benches/out/$(date -u +%Y%m%dT%H%M%SZ).jsonl

@@ -43,6 +43,48 @@ want() { # COMMAND PACKAGE…
   command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
 }
 
+# The same of servers, which are not on everybody's path.
+want_sbin() { # COMMAND PACKAGE…
+  [ -x "/usr/sbin/$1" ] || want "$@"
+}
+
+# GStreamer's RTSP server and its elements, as the tests' RTSP server wants them.
+GST_ELEMENTS=(base good bad ugly)
+want_gstreamer() {
+  want gst-launch-1.0 gstreamer1.0-tools
+  compgen -G '/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib' >/dev/null ||
+    missing+=(python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-libav gstreamer1.0-rtsp
+      "${GST_ELEMENTS[@]/#/gstreamer1.0-plugins-}")
+}
+
+want_module() { # MODULE PACKAGE: a library with its headers, as pkg-config knows it
+  command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$1" || missing+=("$2")
+}
+
+# Bindings to libav are made while building, by libclang; its own headers come with clang.
+want_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] && return
+  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null ||
+    compgen -G '/usr/lib64/libclang*.so*' >/dev/null || missing+=(libclang-dev)
+}
+
+LIBAV=(libavcodec libavformat libavfilter libavutil libswscale libswresample)
+want_libav() {
+  want pkg-config pkg-config
+  want clang clang
+  want_libclang
+  local module
+  for module in "${LIBAV[@]}"; do want_module "$module" "$module-dev"; done
+}
+
+# What is packaged may be too old: Ubuntu 22.04 carries FFmpeg 4.4.
+need_libav() {
+  pkg-config --exists 'libavcodec >= 59.37' && return
+  say "libavcodec $(pkg-config --modversion libavcodec 2>/dev/null || echo '(none)') is too old; FFmpeg 5.1 or newer is needed"
+  say "Debian 12 and Ubuntu 24.04 carry it; elsewhere build it and point PKG_CONFIG_PATH at it"
+  exit 1
+}
+
 # Debian carries Chromium as a package. Ubuntu carries a snap under that name, so playwright brings its own there.
 playwright_chromium=
 want_chromium() {
@@ -60,7 +102,11 @@ install_chromium() {
 install_packages() {
   [ ${#missing[@]} -eq 0 ] && return
   if ! command -v apt-get >/dev/null 2>&1; then
-    say "these are missing, and apt-get is not here to install them: ${missing[*]}"
+    say "these are missing, and apt-get is not here to install them (names as on Debian): ${missing[*]}"
+    case " ${missing[*]} " in
+      *libav* | *libsw* | *clang*)
+        say "  Fedora: clang-devel pkgconf ffmpeg-devel (of RPM Fusion)   Arch: clang pkgconf ffmpeg   macOS: brew install pkgconf ffmpeg" ;;
+    esac
     exit 1
   fi
   local sudo=()
@@ -87,14 +133,15 @@ cargo_tool() { # COMMAND VERSION [FLAG…]
   shift 2
   command -v "$name" >/dev/null 2>&1 && return
   say "installing $name $version from crates.io (about two minutes)"
-  cargo install --quiet --locked "$name@$version" "$@"
+  # Unoptimised: it runs for a second, and takes half as long to build.
+  CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug "$name@$version" "$@"
 }
 
 for goal in "$@"; do
   case $goal in
-    build) want cc build-essential; want node nodejs; want npm npm ;;
+    build) want cc build-essential; want node nodejs; want npm npm; want_libav ;;
     demo) want ffmpeg ffmpeg ;;
-    test) want ffmpeg ffmpeg; want_chromium ;;
+    test) want ffmpeg ffmpeg; want_chromium; want_sbin nats-server nats-server; want_sbin nginx nginx; want_gstreamer; want ip iproute2 ;;
     check | fuzz) ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
@@ -105,7 +152,7 @@ need_rust
 install_packages
 for goal in "$@"; do
   case $goal in
-    build) need_node; npm_packages web ;;
+    build) need_node; need_libav; npm_packages web ;;
     test | obs) npm_packages tests/browser; install_chromium ;;
     check) need_component fmt rustfmt; need_component clippy clippy; cargo_tool cargo-deny 0.20.2 --no-default-features ;;
     fuzz) cargo_tool cargo-fuzz 0.13.2 ;;

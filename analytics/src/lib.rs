@@ -1,77 +1,37 @@
-//! Hears every stage's events and keeps two things: counters for Prometheus, and what each stream is doing now.
+//! Hears every stage's events and what viewers' players report, and makes of them what people look at: how each stream
+//! is and why, what viewers live through, alerts, counters for Prometheus, and a history on disk.
 //!
-//! Nothing here slows media: events come over a bounded bus that drops and counts, and readers take snapshots.
+//! Nothing here slows media: events come over a bounded bus that drops and counts, readers take snapshots, and one thread
+//! writes what is kept.
 #![forbid(unsafe_code)]
 
+pub mod alert;
+pub mod beacon;
+pub mod board;
+mod cluster;
+pub mod cmcd;
+pub mod health;
 mod histogram;
+pub mod latency;
 mod metrics;
+pub mod nodes;
+mod pull;
+mod qoe;
+mod relay;
+pub mod score;
+pub mod series;
+mod sound;
+mod sources;
+pub mod store;
 mod streams;
+mod transcode;
+pub mod viewers;
+mod watch;
+mod ways;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use aqueduct_common::event::EventReceiver;
-
+pub use board::{Board, Overview, Setup, Told, run};
 pub use metrics::Metrics;
-pub use streams::{Advised, State, StreamView, Streams};
-
-/// Where the admin server reads: a snapshot of streams, and the metrics text.
-#[derive(Clone, Debug, Default)]
-pub struct Board {
-    inner: Arc<Mutex<Inner>>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    metrics: Metrics,
-    streams: Streams,
-}
-
-impl Board {
-    /// What every known stream is doing, by name.
-    pub fn streams(&self) -> Vec<StreamView> {
-        self.lock().streams.views()
-    }
-
-    /// Metrics in the OpenMetrics text format.
-    pub fn metrics(&self) -> String {
-        self.lock().metrics.render()
-    }
-
-    /// Takes in one event.
-    pub fn record(&self, event: &aqueduct_common::Event, now: Instant) {
-        let inner = &mut *self.lock();
-        inner.metrics.record(event);
-        inner.streams.record(event, now);
-    }
-
-    fn sweep(&self, now: Instant, dropped: u64) {
-        let inner = &mut *self.lock();
-        inner.metrics.set_events_dropped(dropped);
-        inner.streams.sweep(now);
-        inner.metrics.keep(|stream| inner.streams.knows(stream));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Feeds the board until every sender of events is gone.
-pub async fn run(board: Board, mut events: EventReceiver) {
-    let mut sweep = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            event = events.recv() => {
-                let Some(event) = event else { return };
-                board.record(&event, now());
-            }
-            _ = sweep.tick() => board.sweep(now(), events.dropped()),
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the pure parts")]
-fn now() -> Instant {
-    Instant::now()
-}
+pub use sources::{PushView, SourceState, SourceView, SwitchView};
+pub use streams::{Advised, ROW, State, StreamRow, StreamView, Streams};
+pub use transcode::{RenditionView, TranscodeView};
+pub use watch::{Happening, ViewersBy};

@@ -16,7 +16,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::alert::Alerts;
+use crate::cluster::ClusterMetrics;
 use crate::histogram::Bucketed;
+use crate::pull::PullMetrics;
+use crate::qoe::{QoeMetrics, Scored};
+use crate::relay::RelayMetrics;
+use crate::transcode::TranscodeMetrics;
+use crate::viewers::Viewers;
+use crate::ways::WayMetrics;
 
 /// Streams that get a label of their own (QOE-33).
 const MAX_STREAMS: usize = 2_000;
@@ -38,10 +46,11 @@ labels! {
     ByReason { reason }
     Refusal { protocol, reason }
     Request { class, status_class, proto }
+    BySource { source }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByStream {
+pub(crate) struct ByStream {
     stream: String,
 }
 
@@ -68,6 +77,7 @@ pub struct Metrics {
     part_bytes: Family<ByKind, Total>,
     publish_lag: Histogram,
     discontinuities: Family<ByReason, Total>,
+    astray: Total,
     live: Level,
     requests: Family<Request, Total>,
     request_seconds: Bucketed,
@@ -75,7 +85,14 @@ pub struct Metrics {
     http_blocked: Level,
     http_connections: Level,
     shed: Family<ByReason, Total>,
+    source_ages: Family<BySource, Level>,
     viewers: Family<ByStream, Level>,
+    transcode: TranscodeMetrics,
+    cluster: ClusterMetrics,
+    relay: RelayMetrics,
+    ways: WayMetrics,
+    pull: PullMetrics,
+    qoe: QoeMetrics,
     events_dropped: Level,
     series: Level,
 }
@@ -109,6 +126,7 @@ impl Default for Metrics {
             part_bytes: Family::default(),
             publish_lag: Histogram::new(lag),
             discontinuities: Family::default(),
+            astray: Total::default(),
             live: Gauge::default(),
             requests: Family::default(),
             request_seconds,
@@ -116,12 +134,25 @@ impl Default for Metrics {
             http_blocked: Gauge::default(),
             http_connections: Gauge::default(),
             shed: Family::default(),
+            source_ages: Family::default(),
             viewers: Family::default(),
+            transcode: TranscodeMetrics::default(),
+            cluster: ClusterMetrics::default(),
+            relay: RelayMetrics::default(),
+            ways: WayMetrics::default(),
+            pull: PullMetrics::default(),
+            qoe: QoeMetrics::default(),
             events_dropped: Gauge::default(),
             series: Gauge::default(),
         };
         metrics.register_ingest();
         metrics.register_delivery();
+        metrics.transcode.register(&mut metrics.registry);
+        metrics.cluster.register(&mut metrics.registry);
+        metrics.relay.register(&mut metrics.registry);
+        metrics.ways.register(&mut metrics.registry);
+        metrics.pull.register(&mut metrics.registry);
+        metrics.qoe.register(&mut metrics.registry);
         metrics
     }
 }
@@ -168,6 +199,8 @@ impl Metrics {
         r.register("pack_parts", "Parts published", self.parts.clone());
         r.register("pack_bytes", "Bytes of parts published", self.part_bytes.clone());
         r.register("pack_discontinuities", "Discontinuities begun, by reason", self.discontinuities.clone());
+        let help = "Renditions that could not be cut where the others are, and went on as gaps";
+        r.register("pack_astray", help, self.astray.clone());
         let help = "From the arrival of a part's last sample to its publication";
         r.register_with_unit("pack_part_publish_lag", help, Unit::Seconds, self.publish_lag.clone());
         r.register("http_requests", "Requests answered", self.requests.clone());
@@ -179,6 +212,8 @@ impl Metrics {
             self.http_blocked.clone(),
         );
         r.register("http_connections", "Connections open at this moment", self.http_connections.clone());
+        let help = "Since viewers' keys or the list of who was revoked were last read well, in seconds";
+        r.register("access_source_age_seconds", help, self.source_ages.clone());
         r.register("http_shed", "Connections and requests refused or shed, by reason", self.shed.clone());
         r.register("viewers", "Distinct viewers in the last 30 s", self.viewers.clone());
         r.register(
@@ -233,14 +268,33 @@ impl Metrics {
                     .get_or_create(&ByReason { reason: crate::streams::break_label(*reason) })
                     .inc();
             }
+            Event::Astray { .. } => {
+                self.astray.inc();
+            }
             Event::PackagerLive { .. } => {
                 self.live.inc();
             }
             Event::PackagerEnded { .. } => {
                 self.live.dec();
             }
+            Event::Transcode { stream, what } => {
+                let label = || label(&mut self.labelled, stream);
+                self.transcode.record(what, label);
+            }
+            Event::Source { stream, source, what } => {
+                let label = self.label(stream);
+                self.ways.source(label.stream, source, what);
+            }
+            Event::Push { stream, target, what } => {
+                let label = self.label(stream);
+                self.ways.push(label.stream, target, what);
+            }
             Event::Edge(tick) => self.record_edge(tick),
-            Event::Advice { .. } | Event::StreamExpired { .. } => {}
+            Event::Relay(tick) => self.relay.record(tick),
+            Event::Cluster(tick) => self.cluster.record(tick),
+            Event::Pull { what, .. } => self.pull.record_pull(what),
+            Event::Srt { tick, .. } => self.pull.record_srt(tick),
+            Event::Advice { .. } | Event::StreamExpired { .. } | Event::Report(_) => {}
         }
     }
 
@@ -249,18 +303,34 @@ impl Metrics {
         self.events_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
     }
 
+    /// Brings what viewers live through, and alerts, to what they are.
+    pub fn watch(&self, viewers: &Viewers, alerts: &Alerts, reports_dropped: u64, records_dropped: u64) {
+        self.qoe.watch(viewers, alerts, reports_dropped, records_dropped);
+    }
+
+    /// Brings streams' scores to what they are.
+    pub(crate) fn scores<'a>(&mut self, streams: impl Iterator<Item = Scored<'a>>) {
+        for (stream, score) in streams {
+            let label = self.label(stream);
+            self.qoe.scored(&label, score);
+        }
+    }
+
     /// Removes the series of the streams that are no longer known (QOE-33).
     pub fn keep(&mut self, known: impl Fn(&StreamName) -> bool) {
         let gone: Vec<_> = self.labelled.extract_if(|stream| !known(stream)).collect();
         gone.iter().for_each(|stream| self.forget(stream));
     }
 
-    fn forget(&self, stream: &StreamName) {
+    fn forget(&mut self, stream: &StreamName) {
         let label = ByStream { stream: stream.to_string() };
         self.fps.remove(&label);
         self.skew.remove(&label);
         self.rtt.remove(&label);
         self.viewers.remove(&label);
+        self.qoe.score.remove(&label);
+        self.transcode.forget(&label);
+        self.ways.forget(&label.stream);
     }
 
     /// The OpenMetrics text.
@@ -300,6 +370,10 @@ impl Metrics {
         self.http_blocked.set(tick.blocked as i64);
         self.http_connections.set(tick.connections as i64);
         self.request_seconds.add(&tick.latency_buckets, tick.latency_sum_micros);
+        for (source, age) in &tick.source_ages {
+            let age = i64::try_from(*age).unwrap_or(i64::MAX);
+            self.source_ages.get_or_create(&BySource { source }).set(age);
+        }
         for (stream, viewers) in &tick.viewers {
             let label = self.label(stream);
             self.viewers.get_or_create(&label).set(i64::from(*viewers));
@@ -307,14 +381,18 @@ impl Metrics {
     }
 
     fn label(&mut self, stream: &StreamName) -> ByStream {
-        if !self.labelled.contains(stream) {
-            if self.labelled.len() >= MAX_STREAMS {
-                return ByStream { stream: "other".into() };
-            }
-            self.labelled.insert(stream.clone());
-        }
-        ByStream { stream: stream.to_string() }
+        label(&mut self.labelled, stream)
     }
+}
+
+fn label(labelled: &mut HashSet<StreamName>, stream: &StreamName) -> ByStream {
+    if !labelled.contains(stream) {
+        if labelled.len() >= MAX_STREAMS {
+            return ByStream { stream: "other".into() };
+        }
+        labelled.insert(stream.clone());
+    }
+    ByStream { stream: stream.to_string() }
 }
 
 #[cfg(test)]
@@ -347,6 +425,7 @@ mod tests {
             latency_buckets: vec![4, 1],
             latency_sum_micros: 2_500,
             shed: vec![("slow", 2)],
+            source_ages: vec![("revoked", 7)],
             ..EdgeTick::default()
         }));
         let text = metrics.render();
@@ -363,6 +442,7 @@ mod tests {
             r#"aqueduct_http_request_duration_seconds_bucket{le="0.002"} 5"#,
             r#"aqueduct_http_request_duration_seconds_count 5"#,
             r#"aqueduct_http_shed_total{reason="slow"} 2"#,
+            r#"aqueduct_access_source_age_seconds{source="revoked"} 7"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -4,10 +4,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use aqueduct_common::StreamName;
-use aqueduct_common::event::{Advice, Event, IngestTick, Protocol, PublishEnd};
+use aqueduct_common::event::{Advice, Event, IngestTick, Protocol, PublishEnd, SourceChange, Transcode};
 use aqueduct_common::feed::Break;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::health::HealthView;
+use crate::latency::LatencyView;
+use crate::score::ScoreView;
+use crate::series::{COLUMNS, SeriesView};
+use crate::sources::{PushView, SourceView, SwitchView, Ways};
+use crate::transcode::TranscodeView;
+use crate::viewers::{Present, QoeView, Viewers};
+use crate::watch::{Gathered, Happening, Turned, ViewersBy, Watch};
 
 /// How long an ended stream stays in the list.
 const KEEP_ENDED: Duration = Duration::from_secs(300);
@@ -42,6 +51,8 @@ pub struct Advised {
     pub advice: Advice,
     /// What to do, in plain words.
     pub text: String,
+    /// Since when it holds, in milliseconds since 1970.
+    pub since: i64,
 }
 
 /// A stream as the API shows it.
@@ -77,17 +88,64 @@ pub struct StreamView {
     /// The publisher's last second.
     #[schema(value_type = Object)]
     pub ingest: IngestTick,
+    /// Its renditions; `None` before anything was decided about them.
+    pub transcode: Option<TranscodeView>,
     /// What the streamer should change.
     pub advice: Vec<Advised>,
     /// Why the last publisher left.
     #[schema(value_type = Option<String>)]
     pub last_end: Option<PublishEnd>,
+    /// Its sources, where it has a list of them, the preferred one first.
+    pub sources: Vec<SourceView>,
+    /// The newest change of who is on air.
+    pub last_switch: Option<SwitchView>,
+    /// Changes of who is on air since it began.
+    pub switches: u32,
+    /// Servers that it is sent on to.
+    pub push: Vec<PushView>,
+    /// Since when it plays, in milliseconds since 1970.
+    pub live_since: Option<i64>,
+    /// How it is, and why.
+    pub health: HealthView,
+    /// One number for how it is to its viewers; `None` before anything was measured for it.
+    pub score: Option<ScoreView>,
+    /// What viewers live through; `None` where none reports.
+    pub qoe: Option<QoeView>,
+    /// Where the time goes between capture and screen.
+    pub latency: LatencyView,
+    /// Viewers by what they have.
+    pub viewers_by: ViewersBy,
 }
+
+/// A stream as a list shows it, in the order of [`ROW`].
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StreamRow(
+    pub StreamName,
+    pub &'static str,
+    pub Option<u32>,
+    pub u32,
+    pub u64,
+    pub Option<f32>,
+    pub Option<f32>,
+    pub Option<f32>,
+    pub usize,
+    pub usize,
+    pub Option<i64>,
+);
+
+/// What the values of a [`StreamRow`] are.
+pub const ROW: [&str; 11] = [
+    "name", "health", "score", "viewers", "bitrate", "fps", "latency", "rebuffer", "advice", "alerts",
+    "since",
+];
 
 #[derive(Debug)]
 struct Entry {
     view: StreamView,
-    advice: Vec<(Advice, Instant)>,
+    ways: Ways,
+    /// What was advised, when it was last heard, and since when it holds.
+    advice: Vec<(Advice, Instant, i64)>,
+    watch: Box<Watch>,
     /// An epoch's playlists are out.
     published: bool,
     ended_at: Option<Instant>,
@@ -98,38 +156,51 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Streams {
     entries: BTreeMap<StreamName, Entry>,
+    /// The time of the last turn, in milliseconds since 1970.
+    wall: i64,
 }
 
 impl Streams {
     /// Takes in one event.
     pub fn record(&mut self, event: &Event, now: Instant) {
+        let wall = self.wall;
         match event {
+            // What is over needs no entry, nor does a part.
+            Event::Transcode { stream, what: Transcode::Ended }
+            | Event::PackagerEnded { stream, .. }
+            | Event::StreamExpired { stream }
+            | Event::Push { stream, .. }
+            | Event::Part { stream, .. } => {
+                if let Some(entry) = self.entries.get_mut(stream) {
+                    entry.heard_at = now;
+                    entry.hear(event, now, wall);
+                }
+            }
             Event::PublishStarted { stream, .. }
             | Event::PublishEnded { stream, .. }
             | Event::Ingest { stream, .. }
             | Event::Anomaly { stream, .. }
             | Event::Advice { stream, .. }
             | Event::PackagerLive { stream, .. }
+            | Event::Transcode { stream, .. }
+            | Event::Astray { stream, .. }
+            | Event::Source { stream, .. }
             | Event::Discontinuity { stream, .. } => {
                 if let Some(entry) = self.entry(stream, now) {
                     entry.heard_at = now;
-                    entry.record(event, now);
+                    entry.hear(event, now, wall);
                 }
             }
-            // What is over needs no entry, nor does a part.
-            Event::PackagerEnded { stream, .. }
-            | Event::StreamExpired { stream }
-            | Event::Part { stream, .. } => {
-                if let Some(entry) = self.entries.get_mut(stream) {
-                    entry.heard_at = now;
-                    entry.record(event, now);
-                }
-            }
-            Event::Edge(tick) => self.set_viewers(&tick.viewers),
-            Event::ConnectionOpened { .. }
+            Event::Edge(_)
+            | Event::ConnectionOpened { .. }
             | Event::ConnectionClosed { .. }
             | Event::Refused { .. }
             | Event::Shed { .. }
+            | Event::Cluster(_)
+            | Event::Relay(_)
+            | Event::Pull { .. }
+            | Event::Srt { .. }
+            | Event::Report(_)
             | Event::Throttled { .. } => {}
         }
     }
@@ -137,7 +208,7 @@ impl Streams {
     /// Drops cured advice, and the streams that have been over or unheard of for long.
     pub fn sweep(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
-            entry.advice.retain(|(_, seen)| now.duration_since(*seen) < ADVICE_HOLDS);
+            entry.advice.retain(|(_, seen, _)| now.duration_since(*seen) < ADVICE_HOLDS);
             entry.refresh_advice();
         }
         self.entries.retain(|_, entry| {
@@ -153,7 +224,87 @@ impl Streams {
 
     /// Every stream as it is, by name.
     pub fn views(&self) -> Vec<StreamView> {
-        self.entries.values().map(|entry| entry.view.clone()).collect()
+        self.entries.values().map(Entry::view).collect()
+    }
+
+    /// One stream as it is.
+    pub fn view(&self, stream: &StreamName) -> Option<StreamView> {
+        self.entries.get(stream).map(Entry::view)
+    }
+
+    /// Every stream as a list shows it, by name. `alerts` says how many it has.
+    pub fn rows(&self, alerts: impl Fn(&str) -> usize) -> Vec<StreamRow> {
+        let row = |entry: &Entry| {
+            let view = &entry.view;
+            let newest =
+                entry.watch.series().newest().map(|(_, row)| *row).unwrap_or([f32::NAN; COLUMNS.len()]);
+            let qoe = entry.watch.qoe.as_ref();
+            StreamRow(
+                view.name.clone(),
+                entry.watch.state().as_str(),
+                entry.watch.score.as_ref().map(|score| score.value),
+                view.viewers,
+                view.bitrate,
+                crate::series::known(newest[1]),
+                entry.watch.latency.total.and_then(|seconds| crate::series::known(seconds as f32)),
+                qoe.and_then(|qoe| qoe.rebuffer_ratio).and_then(|ratio| crate::series::known(ratio as f32)),
+                view.advice.len(),
+                alerts(view.name.as_str()),
+                entry.watch.live_since,
+            )
+        };
+        self.entries.values().map(row).collect()
+    }
+
+    /// The last seconds of a stream.
+    pub fn series(&self, stream: &StreamName, last: usize, columns: &[&'static str]) -> Option<SeriesView> {
+        let watch = &self.entries.get(stream)?.watch;
+        Some(watch.series().view(stream.as_str(), last, columns))
+    }
+
+    /// The newest second of a stream: its values in the order of the columns.
+    pub fn newest(&self, stream: &StreamName) -> Option<(i64, Vec<Option<f32>>)> {
+        let (at, row) = self.entries.get(stream)?.watch.series().newest()?;
+        Some((at, row.iter().map(|value| crate::series::known(*value)).collect()))
+    }
+
+    /// What happened to a stream, newest last.
+    pub fn happened(&self, stream: &StreamName) -> Option<Vec<Happening>> {
+        Some(self.entries.get(stream)?.watch.happened().cloned().collect())
+    }
+
+    /// Streams that are not over, with how they are.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (&StreamView, &Watch)> {
+        self.entries.values().map(|entry| (&entry.view, &*entry.watch))
+    }
+
+    /// A second is over, at `now` (milliseconds since 1970). `relay` is the mean lag from origin to edge.
+    pub(crate) fn turn(
+        &mut self,
+        viewers: &Viewers,
+        present: &std::collections::HashMap<StreamName, Present>,
+        relay: Option<f64>,
+        now: i64,
+    ) -> Vec<Turned> {
+        self.wall = now;
+        let turn = |(name, entry): (&StreamName, &mut Entry)| {
+            entry.refresh_advice();
+            let gathered = Gathered { audience: viewers.audience(name), present: present.get(name), relay };
+            entry.watch.turn(&entry.view, &gathered, now)
+        };
+        self.entries.iter_mut().map(turn).collect()
+    }
+
+    /// Viewers of each stream over all nodes.
+    pub fn set_viewers(&mut self, viewers: &[(StreamName, u32)]) {
+        for entry in self.entries.values_mut() {
+            entry.view.viewers = 0;
+        }
+        for (stream, count) in viewers {
+            if let Some(entry) = self.entries.get_mut(stream) {
+                entry.view.viewers = entry.view.viewers.saturating_add(*count);
+            }
+        }
     }
 
     /// The stream's entry, made if there is room.
@@ -164,17 +315,6 @@ impl Streams {
             self.entries.remove(&ended);
         }
         Some(self.entries.entry(stream.clone()).or_insert_with(|| Entry::new(stream.clone(), now)))
-    }
-
-    fn set_viewers(&mut self, viewers: &[(StreamName, u32)]) {
-        for entry in self.entries.values_mut() {
-            entry.view.viewers = 0;
-        }
-        for (stream, count) in viewers {
-            if let Some(entry) = self.entries.get_mut(stream) {
-                entry.view.viewers = *count;
-            }
-        }
     }
 }
 
@@ -194,15 +334,52 @@ impl Entry {
             discontinuities: 0,
             anomalies: BTreeMap::new(),
             ingest: IngestTick::default(),
+            transcode: None,
             advice: Vec::new(),
             last_end: None,
+            sources: Vec::new(),
+            last_switch: None,
+            switches: 0,
+            push: Vec::new(),
+            live_since: None,
+            health: HealthView::default(),
+            score: None,
+            qoe: None,
+            latency: LatencyView::default(),
+            viewers_by: ViewersBy::default(),
         };
-        Self { view, advice: Vec::new(), published: false, ended_at: None, heard_at: now }
+        let watch = Box::default();
+        Self {
+            view,
+            ways: Ways::default(),
+            advice: Vec::new(),
+            watch,
+            published: false,
+            ended_at: None,
+            heard_at: now,
+        }
     }
 
     /// Takes in an event of this stream.
-    fn record(&mut self, event: &Event, now: Instant) {
+    fn hear(&mut self, event: &Event, now: Instant, wall: i64) {
+        self.watch.record(event);
         match event {
+            Event::Source { source, what, .. } => {
+                self.ways.record(source, what);
+                if matches!(what, SourceChange::OnAir { .. }) {
+                    // What was said of the one before holds no more.
+                    self.advice.retain(|(advice, ..)| !matches!(advice, Advice::OnBackup { .. }));
+                    self.refresh_advice();
+                }
+                self.show_ways();
+            }
+            Event::Push { target, what, .. } => {
+                self.ways.record_push(target, what);
+                self.view.push.clone_from(&self.ways.push);
+            }
+            // Another one is on air, and stays there.
+            Event::PublishStarted { .. } | Event::PublishEnded { .. } if self.ways.on_air().is_some() => {}
+            Event::PublishEnded { reason, .. } if self.ways.has_any() => self.view.last_end = Some(*reason),
             Event::PublishStarted { protocol, encoder, resumed, .. } => {
                 self.view.protocol = Some(*protocol);
                 self.view.encoder.clone_from(encoder);
@@ -231,7 +408,10 @@ impl Entry {
             Event::Anomaly { kind, count, .. } => {
                 *self.view.anomalies.entry(kind.as_str()).or_default() += u64::from(*count);
             }
-            Event::Advice { advice, .. } => self.advise(advice, now),
+            Event::Advice { advice, .. } => self.advise(advice, now, wall),
+            Event::Transcode { what, .. } => {
+                self.view.transcode.get_or_insert_default().record(what);
+            }
             Event::PackagerLive { epoch, target_duration, part_target_micros, .. } => {
                 self.view.epoch = Some(epoch.clone());
                 self.view.target_duration = Some(*target_duration);
@@ -239,10 +419,27 @@ impl Entry {
                 self.published = true;
                 self.revive();
             }
+            Event::Astray { track, segment, reason, .. } => {
+                *self.view.anomalies.entry("astray").or_default() += 1;
+                if let Some(view) = &mut self.view.transcode {
+                    view.astray(*track, *segment, reason);
+                }
+            }
             Event::Discontinuity { .. } => self.view.discontinuities += 1,
             Event::PackagerEnded { epoch, .. } if self.view.epoch.as_ref() == Some(epoch) => self.end(now),
             Event::StreamExpired { .. } => self.end(now),
             _ => {}
+        }
+    }
+
+    /// Shows the sources; what is said of the publisher is of the one on air.
+    fn show_ways(&mut self) {
+        self.view.sources.clone_from(&self.ways.sources);
+        self.view.last_switch.clone_from(&self.ways.last_switch);
+        self.view.switches = self.ways.switches;
+        if let Some(on_air) = self.ways.on_air() {
+            self.view.protocol = on_air.protocol;
+            self.view.encoder.clone_from(&on_air.encoder);
         }
     }
 
@@ -262,18 +459,40 @@ impl Entry {
     }
 
     /// Remembers advice; a newer figure of the same kind replaces the older one.
-    fn advise(&mut self, advice: &Advice, now: Instant) {
-        let same = |old: &Advice| std::mem::discriminant(old) == std::mem::discriminant(advice);
-        self.advice.retain(|(old, _)| !same(old));
-        self.advice.push((advice.clone(), now));
+    fn advise(&mut self, advice: &Advice, now: Instant, wall: i64) {
+        let since = self.advice.iter().find(|(old, ..)| same(old, advice)).map_or(wall, |(.., since)| *since);
+        self.advice.retain(|(old, ..)| !same(old, advice));
+        self.advice.push((advice.clone(), now, since));
         self.refresh_advice();
     }
 
+    /// What stages advise, and what the figures say besides.
     fn refresh_advice(&mut self) {
+        let heard = self.advice.iter().map(|(advice, _, since)| (advice, *since));
+        let of_health =
+            self.watch.advice().filter(|(advice, _)| !self.advice.iter().any(|(old, ..)| same(old, advice)));
         let advised =
-            |(advice, _): &(Advice, Instant)| Advised { advice: advice.clone(), text: advice.text() };
-        self.view.advice = self.advice.iter().map(advised).collect();
+            |(advice, since): (&Advice, i64)| Advised { advice: advice.clone(), text: advice.text(), since };
+        self.view.advice = heard.chain(of_health).map(advised).collect();
     }
+
+    /// All that is known of it.
+    fn view(&self) -> StreamView {
+        let watch = &self.watch;
+        StreamView {
+            live_since: watch.live_since,
+            health: watch.health(),
+            score: watch.score.clone(),
+            qoe: watch.qoe.clone(),
+            latency: watch.latency.clone(),
+            viewers_by: watch.viewers_by.clone(),
+            ..self.view.clone()
+        }
+    }
+}
+
+fn same(one: &Advice, other: &Advice) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
 /// The metric label of a session's end.
@@ -295,143 +514,9 @@ pub(crate) const fn break_label(reason: Option<Break>) -> &'static str {
         Some(Break::TimestampJump) => "timestamp_jump",
         Some(Break::Reconnect) => "reconnect",
         Some(Break::Overflow) => "overflow",
+        Some(Break::Encoder) => "encoder",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name() -> StreamName {
-        "live/show".parse().unwrap()
-    }
-
-    fn started(resumed: bool) -> Event {
-        Event::PublishStarted { stream: name(), protocol: Protocol::Rtmp, encoder: "obs".into(), resumed }
-    }
-
-    fn ended(reason: PublishEnd) -> Event {
-        Event::PublishEnded { stream: name(), protocol: Protocol::Rtmp, reason }
-    }
-
-    fn live() -> Event {
-        live_with("e1")
-    }
-
-    fn packaged(epoch: &str) -> Event {
-        Event::PackagerEnded { stream: name(), epoch: epoch.into() }
-    }
-
-    fn live_with(epoch: &str) -> Event {
-        Event::PackagerLive {
-            stream: name(),
-            epoch: epoch.into(),
-            target_duration: 1,
-            part_target_micros: 214_000,
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    #[test]
-    fn a_stream_goes_from_starting_to_live_waits_for_its_publisher_and_ends() {
-        let (mut streams, now) = (Streams::default(), start());
-        let mut after = |event: &Event| {
-            streams.record(event, now);
-            streams.views()[0].state
-        };
-        assert_eq!(after(&started(false)), State::Starting);
-        assert_eq!(after(&live()), State::Live);
-        assert_eq!(after(&ended(PublishEnd::TakenOver)), State::Live, "the newcomer is already there");
-        assert_eq!(after(&ended(PublishEnd::Lost)), State::Reconnecting);
-        assert_eq!(after(&started(true)), State::Live, "its playlists are still out");
-        assert_eq!(after(&packaged("e1")), State::Ended);
-        assert_eq!(after(&started(false)), State::Starting);
-        assert_eq!(streams.views()[0].reconnects, 1);
-    }
-
-    #[test]
-    fn advice_stays_while_it_is_repeated_and_goes_when_cured() {
-        let (mut streams, now) = (Streams::default(), start());
-        let advice = |is_millis| Advice::KeyframeInterval { is_millis, set_seconds: 1 };
-        streams.record(&Event::Advice { stream: name(), advice: advice(8_333) }, now);
-        streams.record(&Event::Advice { stream: name(), advice: advice(4_000) }, now);
-        assert_eq!(streams.views()[0].advice.len(), 1, "the newer figure replaces the older");
-        assert!(streams.views()[0].advice[0].text.contains("4.0 s"));
-        streams.sweep(now + ADVICE_HOLDS);
-        assert!(streams.views()[0].advice.is_empty());
-    }
-
-    #[test]
-    fn an_ended_stream_is_forgotten_after_five_minutes() {
-        let (mut streams, now) = (Streams::default(), start());
-        streams.record(&started(false), now);
-        streams.record(&Event::StreamExpired { stream: name() }, now);
-        streams.sweep(now + Duration::from_secs(299));
-        assert!(streams.knows(&name()));
-        streams.sweep(now + KEEP_ENDED);
-        assert!(!streams.knows(&name()) && streams.views().is_empty());
-    }
-
-    #[test]
-    fn the_end_of_an_earlier_epoch_is_not_that_of_the_stream() {
-        let (mut streams, now) = (Streams::default(), start());
-        let expired = Event::StreamExpired { stream: name() };
-        for event in [started(false), live(), expired, started(false), packaged("e1"), live_with("e2")] {
-            streams.record(&event, now);
-        }
-        assert_eq!(streams.views()[0].state, State::Live);
-        streams.record(&packaged("e1"), now);
-        assert_eq!(streams.views()[0].state, State::Live);
-        streams.sweep(now + KEEP_ENDED);
-        assert!(streams.knows(&name()), "a live stream stays");
-        streams.record(&packaged("e2"), now);
-        assert_eq!(streams.views()[0].state, State::Ended);
-    }
-
-    #[test]
-    fn figures_of_a_publisher_bring_a_stream_back_whose_beginning_was_lost() {
-        let (mut streams, now) = (Streams::default(), start());
-        let tick = IngestTick::default();
-        streams.record(&started(false), now);
-        streams.record(&Event::StreamExpired { stream: name() }, now);
-        streams.record(&Event::Ingest { stream: name(), protocol: Protocol::Rtmp, tick }, now);
-        assert_eq!(streams.views()[0].state, State::Starting);
-        streams.sweep(now + KEEP_ENDED);
-        assert!(streams.knows(&name()));
-    }
-
-    #[test]
-    fn a_stream_that_nothing_is_heard_of_is_forgotten_in_the_end() {
-        let (mut streams, now) = (Streams::default(), start());
-        streams.record(&started(false), now);
-        streams.record(&ended(PublishEnd::Lost), now);
-        streams.sweep(now + KEEP_UNHEARD - Duration::from_secs(1));
-        assert!(streams.knows(&name()));
-        streams.sweep(now + KEEP_UNHEARD);
-        assert!(!streams.knows(&name()));
-    }
-
-    #[test]
-    fn no_more_streams_are_kept_than_there_is_room_for() {
-        let (mut streams, now) = (Streams::default(), start());
-        let begin = |n: usize| Event::PublishStarted {
-            stream: format!("live/s{n}").parse().unwrap(),
-            protocol: Protocol::Rtmp,
-            encoder: String::new(),
-            resumed: false,
-        };
-        for n in 0..=MAX_STREAMS {
-            streams.record(&begin(n), now);
-        }
-        assert_eq!(streams.views().len(), MAX_STREAMS);
-        let last = format!("live/s{MAX_STREAMS}").parse().unwrap();
-        assert!(!streams.knows(&last), "those that are there stay");
-        streams.record(&Event::StreamExpired { stream: "live/s7".parse().unwrap() }, now);
-        streams.record(&begin(MAX_STREAMS), now);
-        assert!(streams.knows(&last) && streams.views().len() == MAX_STREAMS);
-    }
-}
+mod tests;

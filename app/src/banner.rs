@@ -19,14 +19,47 @@ pub enum ShownKey {
 }
 
 /// The banner's text.
-pub fn text(addresses: &Addresses, key: &ShownKey) -> String {
+pub fn text(addresses: &Addresses, key: Option<&ShownKey>) -> String {
     let here = outward_address();
     let mut out = format!("\n  Aqueduct {}\n\n", env!("CARGO_PKG_VERSION"));
     for (index, (scheme, address)) in addresses.ingest.iter().enumerate() {
         let label = if index == 0 { "Push " } else { "     " };
+        let (what, name) = if *scheme == "rtsp" { ("RTSP URL  ", "/show") } else { ("OBS server", "") };
+        let at = shown(*address, here, if *scheme == "rtsp" { &[554] } else { &[1935] });
         // Writing into a String does not fail.
-        let _ = writeln!(out, "  {label}  OBS server  {scheme}://{}/live", shown(*address, here, &[1935]));
+        // The stream stands in an address of SRT, and behind one of RTMP.
+        let behind = if *scheme == "srt" { "?streamid=live/show" } else { "/live" };
+        let _ = writeln!(out, "  {label}  {what}  {scheme}://{at}{behind}{name}");
     }
+    key.into_iter().for_each(|key| say_key(&mut out, key));
+    for (index, origin) in addresses.origins.iter().enumerate() {
+        let _ = writeln!(out, "  {}  {origin}", if index == 0 { "From " } else { "     " });
+    }
+    for (index, (scheme, address)) in addresses.edge.iter().enumerate() {
+        let label = if index == 0 { "Watch" } else { "     " };
+        let _ = writeln!(out, "  {label}  {scheme}://{}/watch/live/show", shown(*address, here, &[80, 443]));
+    }
+    if let Some((address, token)) = &addresses.relay {
+        let token = token.as_ref().filter(|_| !address.ip().is_loopback());
+        let token = token.map(|token| format!(" --token {token}")).unwrap_or_default();
+        let _ = writeln!(out, "  Edges  aqueduct edge --origin {}{token}", shown(*address, here, &[]));
+    }
+    if let Some(admin) = addresses.admin {
+        let _ = writeln!(out, "  Admin  http://{}/", shown(admin, here, &[80]));
+        if let Some(password) = &addresses.admin_password {
+            let password = password.expose();
+            let _ = writeln!(
+                out,
+                "         password    {password}\n                     (made now and shown this once)"
+            );
+        }
+    }
+    out.push('\n');
+    out
+}
+
+fn say_key(out: &mut String, key: &ShownKey) {
+    // Writing into a String does not fail.
     let _ = match key {
         ShownKey::New(secret) => {
             let secret = secret.expose();
@@ -46,12 +79,11 @@ pub fn text(addresses: &Addresses, key: &ShownKey) -> String {
     if !matches!(key, ShownKey::Configured) {
         let _ = writeln!(out, "                     from this machine the key `show` alone will do");
     }
-    for (index, (scheme, address)) in addresses.edge.iter().enumerate() {
-        let label = if index == 0 { "Watch" } else { "     " };
-        let _ = writeln!(out, "  {label}  {scheme}://{}/watch/live/show", shown(*address, here, &[80, 443]));
-    }
-    let _ = writeln!(out, "  Admin  http://{}/\n", shown(addresses.admin, here, &[80]));
-    out
+}
+
+/// An address as somebody on this network can use it. `usual`: ports that need not be said.
+pub fn reachable(address: SocketAddr, usual: &[u16]) -> String {
+    shown(address, outward_address(), usual)
 }
 
 /// An address as a person can use it: a listener on every address is shown as this machine's own.
@@ -81,13 +113,16 @@ mod tests {
         Addresses {
             ingest: vec![("rtmp", "127.0.0.1:1935".parse().unwrap())],
             edge: vec![("http", "127.0.0.1:8080".parse().unwrap()), ("https", "[::1]:8443".parse().unwrap())],
-            admin: "127.0.0.1:8081".parse().unwrap(),
+            relay: None,
+            origins: Vec::new(),
+            admin: Some("127.0.0.1:8081".parse().unwrap()),
+            admin_password: None,
         }
     }
 
     #[test]
     fn the_banner_says_where_to_push_and_watch_as_obs_wants_it_pasted() {
-        let text = text(&addresses(), &ShownKey::New(Secret::new("aq_secret".into())));
+        let text = text(&addresses(), Some(&ShownKey::New(Secret::new("aq_secret".into()))));
         for line in [
             "rtmp://localhost/live",
             "show?key=aq_secret",
@@ -100,6 +135,6 @@ mod tests {
 
     #[test]
     fn an_old_key_is_not_shown_again() {
-        assert!(text(&addresses(), &ShownKey::Kept).contains("aqueduct key new"));
+        assert!(text(&addresses(), Some(&ShownKey::Kept)).contains("aqueduct key new"));
     }
 }

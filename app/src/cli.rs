@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   aqueduct demo                     a clock picture, live in your browser
   aqueduct serve                    wait for OBS; prints what to paste into it
   aqueduct serve --set ingest.rtmp.listen=127.0.0.1:1935
+  aqueduct origin                   the same, and feed edges on UDP port 4443
+  aqueduct edge --origin HOST:4443  serve what that origin has
   aqueduct config > aqueduct.toml   every setting with its default and meaning
 
 Exit codes: 0 ended as asked, 1 failed, 2 bad usage or configuration.")]
@@ -25,6 +27,10 @@ pub struct Cli {
 pub enum Command {
     /// Take streams from publishers and serve them to browsers, all in one process.
     Serve(Settings),
+    /// Take streams from publishers, serve them, and feed edges: `serve` with relay.listen.
+    Origin(Settings),
+    /// Serve streams that are taken from an origin, or from another edge.
+    Edge(Edge),
     /// Serve, and push a clock picture with a beep, so that latency can be seen by eye (needs the ffmpeg program).
     Demo(Demo),
     /// Check a configuration file: prints file, line, key and what to do; opens nothing.
@@ -32,12 +38,58 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Try what decodes and encodes on this machine, and print it with every refusal in words.
+    Hardware {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+        /// Settings as for `serve`: they name a device and what streams may use.
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Tries one backend, in a process that may crash.
+    #[command(hide = true)]
+    Probe {
+        /// The backend.
+        backend: aqueduct_transcode::hardware::Backend,
+        /// A number or node; empty is the first one.
+        device: String,
+        /// The step to begin with.
+        from: usize,
+    },
     /// Print the default configuration with a comment on every key.
     Config,
     /// Publish keys.
     #[command(subcommand)]
     Key(Key),
+    /// Certificates that nodes show each other on the relay.
+    #[command(subcommand)]
+    Ca(crate::ca::Ca),
+    /// Make a link to a protected stream.
+    Token(Box<crate::token::Token>),
+    /// Encodes one stream's renditions, fed by a server on its standard streams. Not for people.
+    #[command(hide = true)]
+    Worker,
+    /// Sends one stream on to another server, fed by a server on its standard streams. Not for people.
+    #[command(hide = true, name = PUSH_WORKER)]
+    PushWorker,
+    /// Takes one source apart, for a server on its standard streams. Not for people.
+    #[command(hide = true)]
+    PullWorker {
+        /// Its source is in a network.
+        #[arg(long)]
+        network: bool,
+        /// A file that it may read.
+        #[arg(long = "file")]
+        files: Vec<PathBuf>,
+    },
+    /// Makes small pictures of streams, fed by a server on its standard streams. Not for people.
+    #[command(hide = true)]
+    Snapshots,
 }
+
+/// What a worker that sends a stream on is started with.
+pub const PUSH_WORKER: &str = "push-worker";
 
 /// Where settings come from, the later over the earlier: defaults, --config, AQUEDUCT_… variables, --set.
 #[derive(Debug, Args, Default)]
@@ -55,6 +107,42 @@ pub struct Settings {
     /// What is logged: a level, or directives such as `info,aqueduct_edge=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "AQUEDUCT_LOG")]
     pub log: String,
+    /// A fault for workers to act out. For tests.
+    #[arg(long, hide = true, value_name = "FAULT@FRAMES")]
+    pub plant: Option<crate::plant::Planted>,
+}
+
+/// `edge`.
+#[derive(Debug, Args)]
+#[command(after_help = "On one machine, where the origin has the usual ports:
+  aqueduct edge --origin 127.0.0.1:4443 --set edge.http.listen=0.0.0.0:8090 \\
+                --set edge.https.listen=off --set admin.listen=127.0.0.1:8091
+On another machine, with the token that the origin prints at its start:
+  aqueduct edge --origin origin.example:4443 --token aqr1_…
+With certificates of your own authority (`aqueduct ca`), set relay.ca, relay.certificate and relay.key instead.")]
+pub struct Edge {
+    /// Who feeds this edge. May be repeated: the first one that has a stream is taken, the others stand by.
+    #[arg(long = "origin", value_name = "HOST:PORT")]
+    pub origins: Vec<String>,
+    /// What lets this edge in at an origin on another machine, as that prints it. May be repeated.
+    #[arg(long = "token", value_name = "TOKEN")]
+    pub tokens: Vec<String>,
+    /// Settings as for `serve`.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Edge {
+    /// The flags as settings.
+    pub fn settings(mut self) -> Settings {
+        for (key, values) in [("relay.origins", self.origins), ("relay.tokens", self.tokens)] {
+            if !values.is_empty() {
+                let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+                self.settings.set.push((key.to_owned(), format!("[{}]", quoted.join(", "))));
+            }
+        }
+        self.settings
+    }
 }
 
 /// `demo`.

@@ -5,26 +5,46 @@
     reason = "a binary has no outside; `pub` here says what a module offers the others"
 )]
 
+mod access;
 mod admin;
 mod banner;
+mod ca;
+mod cameras;
 mod certificate;
 mod cli;
 mod config;
+mod dashboard;
 mod demo;
+mod doctor;
+mod hardware;
+mod hooks;
 mod keys;
 mod logging;
+mod nodes;
+mod observe;
 mod pages;
+mod plant;
+mod relay;
+mod renew;
+mod token;
+mod transport;
 mod wire;
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use aqueduct_edge::Listen;
 use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, Demo, Key, Settings};
 use crate::config::Plan;
+
+/// Where `aqueduct origin` feeds edges.
+const RELAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 4443);
 
 /// What ended the program before its time, by exit code.
 #[derive(Debug)]
@@ -50,9 +70,23 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::Worker) {
+        // Before anything else is set up: a worker has no runtime, no log and no keys.
+        return aqueduct_transcode::worker::run();
+    }
+    if matches!(cli.command, Command::PushWorker) {
+        return aqueduct_transcode::push::worker::run();
+    }
+    if let Command::PullWorker { network, files } = &cli.command {
+        return aqueduct_transcode::pull::worker::run(*network, files);
+    }
+    if matches!(cli.command, Command::Snapshots) {
+        return aqueduct_transcode::snapshot::run();
+    }
     // ring is the one crypto provider; without this, two enabled ones would make rustls refuse to choose.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (code, text) = match run(Cli::parse()) {
+    let (code, text) = match run(cli) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(text)) => (1, text),
         Err(Failure::Usage(text)) => (2, text),
@@ -63,16 +97,32 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Serve(settings) => runtime()?.block_on(serve(&settings, None)),
+        Command::Serve(settings) => runtime()?.block_on(serve(&settings, None, None)),
+        Command::Origin(settings) => runtime()?.block_on(serve(&settings, None, Some(RELAY))),
+        Command::Edge(edge) => runtime()?.block_on(serve_edge(&edge.settings())),
         Command::Demo(demo) => runtime()?.block_on(run_demo(demo)),
         Command::Check { file } => check(&file),
+        Command::Hardware { json, settings } => runtime()?.block_on(hardware::print(&plan(&settings)?, json)),
+        Command::Probe { backend, device, from } => {
+            aqueduct_transcode::hardware::probe::run(backend, &device, from, &mut std::io::stdout())
+                .map_err(Failure::failed)
+        }
         Command::Config => {
             print!("{}", config::DEFAULT_FILE);
             Ok(())
         }
         Command::Key(Key::New { stream, settings }) => keys::new(&stream, &plan(&settings)?),
         Command::Key(Key::Hash) => keys::hash(),
+        Command::Ca(command) => ca::run(command, since_1970()),
+        Command::Token(token) => token::run(&token, since_1970()),
+        Command::Worker | Command::PushWorker | Command::PullWorker { .. } | Command::Snapshots => Ok(()),
     }
+}
+
+/// The wall clock, which certificates are judged by.
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the pure parts")]
+fn since_1970() -> std::time::Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -86,32 +136,59 @@ fn plan(settings: &Settings) -> Result<Plan, Failure> {
 /// The file alone, without the environment, and the certificate it names.
 fn check(file: &std::path::Path) -> Result<(), Failure> {
     let plan = config::load_file(file).map_err(Failure::usage)?;
-    if plan.tls.cert.is_some() {
-        certificate::load(&plan.tls, &plan.data_dir).map_err(Failure::usage)?;
+    certificate::check(&plan.tls).map_err(Failure::usage)?;
+    for absent in relay::check(&plan.relay).map_err(Failure::usage)? {
+        eprintln!("{}: not on this machine; the server that runs with this needs it", absent.display());
     }
     println!("{}: good", file.display());
     Ok(())
 }
 
 /// Serves until a signal, then drains. A demo's push runs beside it.
-async fn serve(settings: &Settings, demo: Option<&Demo>) -> Result<(), Failure> {
+/// Edges are fed where `relay.listen` says, or at `relay` where it says nothing.
+async fn serve(settings: &Settings, demo: Option<&Demo>, relay: Option<SocketAddr>) -> Result<(), Failure> {
     let plan = plan(settings)?;
     logging::start(settings).map_err(Failure::usage)?;
     raise_file_limit();
     let mut signals = Signals::new()?;
     let (ring, shown) = keys::ring(&plan)?;
-    let running = wire::start(&plan, ring).await.map_err(Failure::failed)?;
-    print!("{}", banner::text(&running.addresses, &shown));
+    let relay = plan.relay.listen.map_or(relay, Listen::address);
+    let planted = settings.plant.as_ref();
+    let running = Box::pin(wire::start_origin(&plan, ring, planted, relay)).await.map_err(Failure::failed)?;
+    print!("{}", banner::text(&running.addresses, Some(&shown)));
     tracing::info!(addresses = ?running.addresses, "started");
 
     let stop_demo = CancellationToken::new();
     let ended = tokio::select! {
         () = signals.recv() => Ok(()),
+        () = running.asked_to_leave() => Ok(()),
         ended = push_demo(demo, &running.addresses, &stop_demo) => ended,
     };
     stop_demo.cancel();
     drain(running, &plan, &mut signals).await;
     ended
+}
+
+/// Serves what others feed this node with, until a signal, then drains.
+async fn serve_edge(settings: &Settings) -> Result<(), Failure> {
+    let plan = plan(settings)?;
+    if plan.relay.origins.is_empty() && !plan.cluster.is_shared() {
+        let text =
+            "relay.origins is empty: say who feeds this edge, for example --origin origin.example:4443";
+        return Err(Failure::usage(text));
+    }
+    logging::start(settings).map_err(Failure::usage)?;
+    raise_file_limit();
+    let mut signals = Signals::new()?;
+    let (origins, list) = watch::channel(plan.relay.origins.clone());
+    let relay = plan.relay.listen.and_then(Listen::address);
+    let running = Box::pin(wire::start_edge(&plan, list, relay)).await.map_err(Failure::failed)?;
+    print!("{}", banner::text(&running.addresses, None));
+    tracing::info!(addresses = ?running.addresses, "started");
+    tokio::select! { () = signals.recv() => {}, () = running.asked_to_leave() => {} }
+    drain(running, &plan, &mut signals).await;
+    drop(origins);
+    Ok(())
 }
 
 /// Pushes what the demo shows; never ends without a demo.
@@ -157,7 +234,7 @@ async fn drain(running: wire::Running, plan: &Plan, signals: &mut Signals) {
 }
 
 async fn run_demo(demo: Demo) -> Result<(), Failure> {
-    let Some(target) = &demo.push_only else { return serve(&demo.settings, Some(&demo)).await };
+    let Some(target) = &demo.push_only else { return serve(&demo.settings, Some(&demo), None).await };
     logging::start(&demo.settings).map_err(Failure::usage)?;
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();

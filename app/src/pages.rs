@@ -25,6 +25,7 @@ impl Pages for Embedded {
         let file = match path {
             "/" | "/index.html" => "index.html",
             _ if path.starts_with("/watch/") => "watch.html",
+            _ if path.starts_with("/doctor/") => "doctor.html",
             _ => path.strip_prefix('/')?,
         };
         let Some(found) = Built::get(file) else {

@@ -66,6 +66,16 @@ pub enum Error {
         /// The answer.
         answer: String,
     },
+    /// The server did less than it was asked to.
+    #[error(
+        "the server is at preset {is}, not {wanted}: the machine was busy and its governor stepped in; measure again when it is idle"
+    )]
+    Eased {
+        /// The preset asked for.
+        wanted: &'static str,
+        /// What it is at.
+        is: String,
+    },
     /// A load generator or client saw errors where none may be.
     #[error("{count} errors in {what}, where none may be; the first: {first}")]
     Errors {

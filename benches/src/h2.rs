@@ -20,8 +20,10 @@ use tokio_rustls::TlsConnector;
 use crate::clock;
 use crate::error::{Error, doing};
 
-const CONNECTIONS: usize = 4;
-const STREAMS: usize = 8;
+/// Connections at once.
+pub(crate) const CONNECTIONS: usize = 4;
+/// Requests at once on each.
+pub(crate) const STREAMS: usize = 8;
 /// What browsers open, so that flow control is not what is measured.
 const WINDOW: u32 = 6 << 20;
 
@@ -40,7 +42,12 @@ pub struct Load<'a> {
 
 /// Believes one certificate.
 #[derive(Clone)]
-pub struct Trust(TlsConnector);
+pub struct Trust {
+    /// Over TCP.
+    connector: TlsConnector,
+    /// What it rests on.
+    pub(crate) tls: Arc<ClientConfig>,
+}
 
 impl std::fmt::Debug for Trust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,7 +68,8 @@ impl Trust {
         let builder = builder.map_err(|_| unreadable("TLS has no protocol version"))?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        let tls = Arc::new(config);
+        Ok(Self { connector: TlsConnector::from(tls.clone()), tls })
     }
 }
 
@@ -76,7 +84,7 @@ pub async fn load(load: Load<'_>) -> Result<u64, Error> {
     for _ in 0..CONNECTIONS {
         let socket =
             TcpStream::connect(load.address).await.map_err(doing(format!("connect to {}", load.address)))?;
-        let socket = load.trust.0.connect(name.clone(), socket).await;
+        let socket = load.trust.connector.connect(name.clone(), socket).await;
         let socket = socket.map_err(doing(format!("TLS with {}", load.address)))?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -9,6 +9,7 @@ mod clock;
 mod command;
 mod error;
 mod h2;
+mod h3;
 mod http1;
 mod machine;
 mod marker;
@@ -71,8 +72,12 @@ enum What {
     Memory,
     /// CPU seconds per stream-minute of ingest and packaging, beside nginx-rtmp on the same pushes.
     Ingest,
+    /// CPU, memory, quality and added latency of a ladder, beside the ffmpeg program making the same one.
+    Ladder,
     /// Cost and latency of 1,000 simulated low-latency players.
     Viewers,
+    /// Part complete at the origin → fetchable at an edge, on loopback and over a link with delay and loss.
+    Relay,
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -122,7 +127,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Serve => measure::serve::run(&setting)?,
         What::Memory => measure::memory::run(&setting)?,
         What::Ingest => measure::ingest::run(&setting)?,
+        What::Ladder => measure::ladder::run(&setting)?,
         What::Viewers => measure::viewers::run(&setting)?,
+        What::Relay => measure::relay::run(&setting)?,
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);

@@ -48,6 +48,33 @@ pub fn renditions(path: &str, text: &str) -> Result<Renditions, Error> {
     Ok(Renditions { video: join(path, video), audio })
 }
 
+/// A variant with pictures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variant {
+    /// Pixels down and across, in this order, so that variants can be sorted.
+    pub size: (u32, u32),
+    /// Its media playlist.
+    pub path: String,
+}
+
+/// The variants with pictures of a multivariant playlist found at `path`, from large to small.
+pub fn variants(path: &str, text: &str) -> Vec<Variant> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let size = line.split_once("RESOLUTION=").and_then(|(_, rest)| rest.split(',').next());
+        let size = size.and_then(|size| {
+            let (across, down) = size.split_once('x')?;
+            Some((down.parse().ok()?, across.parse().ok()?))
+        });
+        if let (Some(size), Some(uri)) = (size, lines.clone().next()) {
+            found.push(Variant { size, path: join(path, uri) });
+        }
+    }
+    found.sort_by_key(|variant| std::cmp::Reverse(variant.size));
+    found
+}
+
 /// Reads a media playlist found at `path`.
 pub fn media(path: &str, text: &str) -> Result<Media, Error> {
     let unreadable = |why| Error::Unreadable { what: path.into(), why };
@@ -103,6 +130,16 @@ mod tests {
         let renditions = renditions("/live/show/index.m3u8", text).unwrap();
         assert_eq!(renditions.video, "/live/show/e1/v0/media.m3u8");
         assert_eq!(renditions.audio.as_deref(), Some("/live/show/e1/a0/media.m3u8"));
+    }
+
+    #[test]
+    fn variants_with_pictures_are_found_from_large_to_small() {
+        let text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=640x360,FRAME-RATE=30\ne/v1/media.m3u8\n\
+                    #EXT-X-STREAM-INF:BANDWIDTH=2,RESOLUTION=1280x720\ne/v0/media.m3u8\n\
+                    #EXT-X-STREAM-INF:BANDWIDTH=3,CODECS=\"mp4a.40.2\"\ne/a0/media.m3u8\n";
+        let expected = [("v0", (720, 1_280)), ("v1", (360, 640))]
+            .map(|(name, size)| Variant { size, path: format!("/live/show/e/{name}/media.m3u8") });
+        assert_eq!(variants("/live/show/index.m3u8", text), expected);
     }
 
     #[test]

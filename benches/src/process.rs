@@ -58,6 +58,11 @@ impl Program {
         tree(self.pid()).into_iter().map(cpu_of).sum()
     }
 
+    /// Of that, its children's.
+    pub fn children_cpu(&self) -> Duration {
+        tree(self.pid()).into_iter().skip(1).map(cpu_of).sum()
+    }
+
     /// Memory of it and its children in bytes.
     pub fn memory(&self) -> Memory {
         tree(self.pid()).into_iter().map(memory_of).fold(Memory::default(), Memory::plus)

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::command;
 use crate::error::Error;
 use crate::http1::{Answer, Body, Connection};
-use crate::playlist::{self, Media, Renditions};
+use crate::playlist::{self, Media, Renditions, Variant};
 use crate::process::Program;
 use crate::scratch::{Scratch, free_address};
 
@@ -27,28 +27,55 @@ pub struct Server {
     pub http: SocketAddr,
     /// Where to watch with TLS.
     pub https: SocketAddr,
+    /// The operator's port.
+    pub admin: SocketAddr,
     data: Scratch,
 }
 
 impl Server {
     /// Starts it, on one core where `core` names one, and waits until it is ready.
     pub async fn start(binary: &Path, core: Option<usize>) -> Result<Self, Error> {
+        Self::start_with(binary, core, &[]).await
+    }
+
+    /// The same with settings over those of a measurement.
+    pub async fn start_with(
+        binary: &Path,
+        core: Option<usize>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        Self::start_as(binary, core, &["serve"], settings).await
+    }
+
+    /// The same in another role: the subcommand with its flags.
+    pub async fn start_as(
+        binary: &Path,
+        core: Option<usize>,
+        role: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let data = Scratch::new("data")?;
         let (rtmp, http, https, admin) = (free_address()?, free_address()?, free_address()?, free_address()?);
         let mut command = command::on(core, binary);
-        command.args(["serve", "--log", "warn"]);
+        command.args(role).args(["--log", "warn"]);
         for (key, value) in [
             ("ingest.rtmp.listen", rtmp.to_string()),
             ("edge.http.listen", http.to_string()),
             ("edge.https.listen", https.to_string()),
             ("admin.listen", admin.to_string()),
             ("data_dir", data.path().display().to_string()),
+            // One address here stands for a world of viewers.
+            ("edge.limits.requests_per_second_per_ip", "1000000".to_owned()),
+            ("transcode.mode", "off".to_owned()),
         ] {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        for (key, value) in settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         let log = data.path().join("log");
         let program = Program::start(command, &log, "build it first: cargo build --release -p aqueduct")?;
-        let mut server = Self { program, rtmp, http, https, data };
+        let mut server = Self { program, rtmp, http, https, admin, data };
         server
             .until("the server to be ready", async || {
                 Ok(Connection::open(admin, 0).await?.get("/readyz", Body::Drop).await.ok())
@@ -72,6 +99,20 @@ impl Server {
                 return Ok(None);
             }
             playlist::renditions(&path, &answer.text()?).map(Some)
+        })
+        .await
+    }
+
+    /// Waits for `live/NAME` to be published with so many variants that have pictures.
+    pub async fn ladder(&mut self, name: &str, count: usize) -> Result<Vec<Variant>, Error> {
+        let (http, path) = (self.http, format!("/live/{name}/index.m3u8"));
+        self.until(&format!("{path} to name {count} variants"), async || {
+            let answer = Connection::open(http, 0).await?.ask(&path, Body::Keep).await?;
+            let variants = match answer.status {
+                200 => playlist::variants(&path, &answer.text()?),
+                _ => Vec::new(),
+            };
+            Ok((variants.len() == count).then_some(variants))
         })
         .await
     }

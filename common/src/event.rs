@@ -2,6 +2,12 @@
 //!
 //! No event holds a publish key, a token or a viewer's address.
 
+mod pull;
+mod relay;
+mod report;
+mod source;
+mod transcode;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +15,16 @@ use tokio::sync::mpsc;
 
 use crate::feed::Break;
 use crate::name::StreamName;
-use crate::track::TrackKind;
+use crate::source::SourceName;
+use crate::track::{TrackId, TrackKind};
+
+pub use pull::{PullChange, SrtTick};
+pub use relay::{BackfillTick, RELAY_BUCKETS_MICROS, RelayTick};
+pub use report::{Carrier, Report};
+pub use source::{PushChange, PushState, PushTick, SourceChange, StandbyTick, SwitchReason};
+pub use transcode::{
+    Alignment, GovernorStep, Rendition, RungState, RungTick, SoundTick, Transcode, TranscodeTick, WorkerLoss,
+};
 
 /// How a publisher reached us.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize)]
@@ -19,6 +34,12 @@ pub enum Protocol {
     Rtmp,
     /// RTMP over TLS.
     Rtmps,
+    /// SRT.
+    Srt,
+    /// A source that this server fetches.
+    Pull,
+    /// RTSP, whether it is pulled or pushed.
+    Rtsp,
 }
 
 impl Protocol {
@@ -27,6 +48,9 @@ impl Protocol {
         match self {
             Self::Rtmp => "rtmp",
             Self::Rtmps => "rtmps",
+            Self::Srt => "srt",
+            Self::Pull => "pull",
+            Self::Rtsp => "rtsp",
         }
     }
 }
@@ -77,6 +101,16 @@ pub enum Anomaly {
     DeltaGuess,
     /// The publisher's `colorInfo` is not what the bitstream says; the bitstream wins (RTMP-58).
     ColourConflict,
+    /// An RTP packet that never came.
+    PacketLost,
+    /// An RTP packet that was overtaken and put back in its place.
+    PacketReordered,
+    /// An RTP packet that came twice, or too late.
+    PacketLate,
+    /// An RTP packet of another sender or another format than the track's.
+    StrayPacket,
+    /// A sender report that contradicts what is known of its clock (RTSP-34).
+    ReportRefused,
 }
 
 impl Anomaly {
@@ -95,6 +129,11 @@ impl Anomaly {
             Self::LongGop => "long_gop",
             Self::DeltaGuess => "delta_guess",
             Self::ColourConflict => "colour_conflict",
+            Self::PacketLost => "packet_lost",
+            Self::PacketReordered => "packet_reordered",
+            Self::PacketLate => "packet_late",
+            Self::StrayPacket => "stray_packet",
+            Self::ReportRefused => "report_refused",
         }
     }
 }
@@ -147,6 +186,15 @@ pub enum Advice {
         /// How many are left unused.
         unused: u8,
     },
+    /// A further track is left unused.
+    UnusedTrack {
+        /// Video or audio.
+        kind: TrackKind,
+        /// Its number, as the encoder gave it.
+        number: u8,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
     /// The frame rate varies.
     VariableFrameRate,
     /// Timestamps jump again and again, so that frames are timed by their arrival (TL-9).
@@ -156,10 +204,70 @@ pub enum Advice {
         /// For how long, in seconds.
         for_seconds: u32,
     },
+    /// The source cannot be a rendition beside the others: its keyframes are farther apart than a segment is long.
+    PassthroughKeyframes {
+        /// How far, in milliseconds; at least that, where no second one has come.
+        is_millis: u32,
+        /// A segment's length, in milliseconds.
+        segment_millis: u32,
+    },
     /// A codec or packet type that is not known.
     UnknownCodec {
         /// Its FourCC or number.
         codec: String,
+    },
+    /// A source stands in for one that is preferred.
+    OnBackup {
+        /// The one on air.
+        source: String,
+        /// The preferred one.
+        missing: String,
+        /// The preferred one is connected, and not steady yet.
+        returning: bool,
+    },
+    /// A source that is pulled does not play.
+    SourceFails {
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Fewer frames come than the encoder means to send.
+    LowFrameRate {
+        /// Frames per 1 000 seconds that come.
+        is_millifps: u32,
+        /// Frames per 1 000 seconds that came before, or that are the least for moving pictures.
+        should_millifps: u32,
+    },
+    /// The bitrate fell far below what it was.
+    BitrateCollapse {
+        /// What it is, in kilobits a second.
+        is_kbps: u32,
+        /// What it was, in kilobits a second.
+        was_kbps: u32,
+    },
+    /// Nothing comes for a moment, again and again.
+    UplinkStalls {
+        /// Seconds between two such moments, as a rule.
+        every_seconds: u32,
+    },
+    /// Sound and picture arrive apart.
+    AudioOffset {
+        /// How far audio leads, in milliseconds; negative when it lags.
+        millis: i32,
+    },
+    /// Frames are missing between those that come.
+    MissingFrames {
+        /// Milliseconds of picture that were missing in the last ten seconds.
+        millis: u32,
+    },
+    /// The way to this server is long or crowded.
+    LongRoundTrip {
+        /// Round trip in milliseconds.
+        millis: u32,
+    },
+    /// There is a sound track, and nothing is to be heard in it.
+    Silence {
+        /// For how long, in seconds.
+        for_seconds: u32,
     },
 }
 
@@ -182,6 +290,9 @@ impl Advice {
                     kind.as_str()
                 )
             }
+            Self::UnusedTrack { kind, number, reason } => {
+                format!("{} track {number} is not used: {reason}.", kind.as_str())
+            }
             Self::VariableFrameRate => {
                 "The frame rate varies, so parts are longer and latency grows: set a constant frame rate."
                     .into()
@@ -195,9 +306,57 @@ impl Advice {
                 "No keyframe came for {for_seconds} s, so players cannot start: set Keyframe Interval to 1 s (OBS: Settings \
                  → Output → Streaming, Advanced mode) and switch intra refresh off."
             ),
+            Self::PassthroughKeyframes { is_millis, segment_millis } => format!(
+                "Keyframes are {:.1} s apart, so the source cannot be played beside its renditions and is encoded as well: \
+                 set Keyframe Interval to {:.0} s (OBS: Settings → Output → Streaming).",
+                f64::from(*is_millis) / 1_000.0,
+                (f64::from(*segment_millis) / 1_000.0).max(1.0).floor()
+            ),
+            Self::OnBackup { source, missing, returning: false } => format!(
+                "{source} is on air because nothing comes of {missing}: check that encoder or camera and its network."
+            ),
+            Self::OnBackup { source, missing, returning: true } => format!(
+                "{source} is on air, and {missing} sends again: it is put back on air once it has been steady for a while."
+            ),
+            Self::SourceFails { problem } => problem.clone(),
             Self::UnknownCodec { codec } => {
                 format!("Codec {codec} is not known: set the encoder to H.264 or HEVC video and AAC audio.")
             }
+            Self::LowFrameRate { is_millifps, should_millifps } => format!(
+                "Only {:.0} frames a second come, and {:.0} should: the encoder cannot keep up. In OBS set a quicker CPU \
+                 preset or a hardware encoder (Settings → Output), or a lower resolution (Settings → Video).",
+                f64::from(*is_millifps) / 1_000.0,
+                f64::from(*should_millifps) / 1_000.0
+            ),
+            Self::BitrateCollapse { is_kbps, was_kbps } => format!(
+                "The bitrate fell from {was_kbps} to {is_kbps} kbit/s: unless the picture stands still, your uplink no longer \
+                 carries it. Set Bitrate to {} kbit/s or less (OBS: Settings → Output), use a cable, or stop other uploads.",
+                (is_kbps * 8 / 10).max(300) / 100 * 100
+            ),
+            Self::UplinkStalls { every_seconds } => format!(
+                "Your uplink stalls about every {every_seconds} s: use a cable instead of Wi-Fi, stop other uploads, or \
+                 lower Bitrate (OBS: Settings → Output)."
+            ),
+            Self::AudioOffset { millis } => {
+                let lead = if *millis > 0 { "leads" } else { "lags" };
+                format!(
+                    "Audio {lead} by {} ms: set Sync Offset of your audio source to {} ms (OBS: Edit → Advanced Audio \
+                     Properties).",
+                    millis.unsigned_abs(),
+                    -millis
+                )
+            }
+            Self::MissingFrames { millis } => format!(
+                "{millis} ms of picture were missing in the last 10 s: the encoder or the network drops frames. In OBS see \
+                 Dropped Frames in View → Stats, and lower Bitrate or set a quicker CPU preset."
+            ),
+            Self::LongRoundTrip { millis } => format!(
+                "The way to this server takes {millis} ms there and back: use a cable, a nearer server, or a lower Bitrate."
+            ),
+            Self::Silence { for_seconds } => format!(
+                "Nothing was to be heard for {for_seconds} s: look whether the microphone is muted or another device is \
+                 chosen (OBS: Audio Mixer)."
+            ),
         }
     }
 }
@@ -221,6 +380,35 @@ pub struct EdgeTick {
     pub latency_sum_micros: u64,
     /// Distinct viewers per stream in the last 30 s, where known.
     pub viewers: Vec<(StreamName, u32)>,
+    /// Seconds since each source of viewers' rights was last read well, by its key: `jwks`, `revoked`.
+    pub source_ages: Vec<(&'static str, u64)>,
+    /// Connections that may be open at once; 0 where that is not told.
+    pub capacity: u64,
+    /// Objects that were not here when they were asked for, and were fetched.
+    pub fetched: u64,
+    /// This edge is about to stop.
+    pub draining: bool,
+}
+
+/// What a node knows of the directory of nodes, once a second.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterTick {
+    /// The directory answers.
+    pub up: bool,
+    /// Requests that had no answer since the last tick.
+    pub failures: u64,
+    /// Connections that were lost or did not come about since the last tick.
+    pub downs: u64,
+    /// Streams that this node is the origin of.
+    pub holds: u64,
+    /// Origins that are known.
+    pub origins: u64,
+    /// Edges that are known.
+    pub edges: u64,
+    /// Entries since the start that could not be read, or were too many.
+    pub unread: u64,
+    /// Another process has this node's name.
+    pub rival: bool,
 }
 
 /// Upper bounds of [`EdgeTick::latency_buckets`], in microseconds (QOE-32: 1, 2, 5 steps).
@@ -338,6 +526,17 @@ pub enum Event {
         /// From the arrival of its last sample to its publication, in microseconds.
         lag_micros: u32,
     },
+    /// A rendition that comes cannot be cut where the others are, and is a gap until it can be (TL-30).
+    Astray {
+        /// The stream.
+        stream: StreamName,
+        /// The rendition.
+        track: TrackId,
+        /// Number of the segment.
+        segment: u64,
+        /// What was wrong with it, in plain words.
+        reason: String,
+    },
     /// The packager began a new discontinuity.
     Discontinuity {
         /// The stream.
@@ -352,36 +551,97 @@ pub enum Event {
         /// The epoch that ended, as in its paths: a later one may have begun already.
         epoch: String,
     },
+    /// Something happened while its renditions are made.
+    Transcode {
+        /// The stream.
+        stream: StreamName,
+        /// What.
+        what: Transcode,
+    },
+    /// Something happened to one source of a stream that has several.
+    Source {
+        /// The stream.
+        stream: StreamName,
+        /// Which.
+        source: SourceName,
+        /// What.
+        what: SourceChange,
+    },
+    /// Something happened to the sending of a stream to another server.
+    Push {
+        /// The stream.
+        stream: StreamName,
+        /// Where it is sent, without keys.
+        target: Arc<str>,
+        /// What.
+        what: PushChange,
+    },
+    /// Something happened to a source that this server fetches.
+    Pull {
+        /// The stream that it feeds.
+        stream: StreamName,
+        /// Its name.
+        name: String,
+        /// What.
+        what: PullChange,
+    },
+    /// A second of an SRT publisher's connection.
+    Srt {
+        /// The stream.
+        stream: StreamName,
+        /// The figures.
+        tick: SrtTick,
+    },
     /// A second of an edge's serving.
     Edge(EdgeTick),
+    /// A second of the relay between nodes.
+    Relay(RelayTick),
+    /// A second of the directory of nodes.
+    Cluster(ClusterTick),
+    /// A viewer's player says how it does. On a queue of its own: however many viewers talk, stages are heard.
+    Report(Report),
 }
 
 /// Sends events, and drops and counts them when nobody keeps up.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     queue: mpsc::Sender<Event>,
-    dropped: Arc<AtomicU64>,
+    reports: mpsc::Sender<Event>,
+    dropped: Arc<Dropped>,
 }
 
 /// Receives events.
 #[derive(Debug)]
 pub struct EventReceiver {
     queue: mpsc::Receiver<Event>,
-    dropped: Arc<AtomicU64>,
+    reports: mpsc::Receiver<Event>,
+    dropped: Arc<Dropped>,
 }
 
-/// A bus that holds at most `capacity` events.
+#[derive(Debug, Default)]
+struct Dropped {
+    events: AtomicU64,
+    reports: AtomicU64,
+}
+
+/// A bus that holds at most `capacity` events of stages, and as many reports of viewers.
 pub fn bus(capacity: usize) -> (EventSender, EventReceiver) {
     let (sender, receiver) = mpsc::channel(capacity);
-    let dropped = Arc::new(AtomicU64::new(0));
-    (EventSender { queue: sender, dropped: dropped.clone() }, EventReceiver { queue: receiver, dropped })
+    let (said, reports) = mpsc::channel(capacity);
+    let dropped = Arc::new(Dropped::default());
+    let receiver = EventReceiver { queue: receiver, reports, dropped: dropped.clone() };
+    (EventSender { queue: sender, reports: said, dropped }, receiver)
 }
 
 impl EventSender {
     /// Sends one event. Never waits: a full bus drops it and counts.
     pub fn send(&self, event: Event) {
-        if self.queue.try_send(event).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        let (queue, dropped) = match event {
+            Event::Report(_) => (&self.reports, &self.dropped.reports),
+            _ => (&self.queue, &self.dropped.events),
+        };
+        if queue.try_send(event).is_err() {
+            dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -392,18 +652,59 @@ impl EventSender {
 }
 
 impl EventReceiver {
-    /// The next event; `None` when every sender is gone.
+    /// The next event, those of stages first; `None` when every sender is gone.
     pub async fn recv(&mut self) -> Option<Event> {
-        self.queue.recv().await
+        tokio::select! {
+            biased;
+            Some(event) = self.queue.recv() => Some(event),
+            Some(report) = self.reports.recv() => Some(report),
+            else => None,
+        }
     }
 
     /// The next event if one is there already.
     pub fn try_recv(&mut self) -> Option<Event> {
-        self.queue.try_recv().ok()
+        self.queue.try_recv().or_else(|_| self.reports.try_recv()).ok()
     }
 
-    /// Events dropped so far.
+    /// Events of stages dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.events.load(Ordering::Relaxed)
+    }
+
+    /// Reports of viewers dropped so far.
+    pub fn dropped_reports(&self) -> u64 {
+        self.dropped.reports.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::WallTime;
+
+    #[tokio::test]
+    async fn however_many_viewers_talk_stages_are_heard() {
+        let (sender, mut receiver) = bus(4);
+        let stream: StreamName = "live/show".parse().unwrap();
+        for viewer in 0..100_000 {
+            let report = Report {
+                stream: stream.clone(),
+                at: WallTime::default(),
+                viewer,
+                carrier: Carrier::Query,
+                text: "bl=1".into(),
+            };
+            sender.send(Event::Report(report));
+        }
+        sender.send(Event::StreamExpired { stream: stream.clone() });
+        assert_eq!((receiver.dropped(), receiver.dropped_reports()), (0, 99_996));
+        assert_eq!(receiver.recv().await, Some(Event::StreamExpired { stream }));
+        assert!(matches!(receiver.recv().await, Some(Event::Report(Report { viewer: 0, .. }))));
+        drop(sender);
+        for _ in 0..3 {
+            assert!(receiver.recv().await.is_some());
+        }
+        assert_eq!(receiver.recv().await, None);
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::name::StreamName;
 use crate::queue::FeedReceiver;
 use crate::time::{MediaTime, WallTime};
-use crate::track::{TrackId, TrackSet};
+use crate::track::{Track, TrackId, TrackSet};
 
 /// One coded frame, ISO BMFF's word. Times are in the track's timescale.
 ///
@@ -28,7 +28,8 @@ pub struct Sample {
     /// No other sample needs it (`nal_ref_idc` 0 and the like): `sample_is_depended_on` = 2.
     pub disposable: bool,
     /// The coded frame as its sample entry wants it: length-prefixed (4 bytes) NAL units without parameter sets
-    /// and delimiters, OBUs without temporal delimiters, raw AAC, Opus packets.
+    /// and delimiters, OBUs without temporal delimiters, raw AAC, Opus packets. Sound that needs a transcode may be
+    /// without: that is silence.
     pub payload: Bytes,
     /// When its last byte arrived at the ingest, for latency figures.
     pub received: WallTime,
@@ -68,6 +69,20 @@ pub enum Break {
     Reconnect,
     /// The queue to the packager overflowed and dropped to the next sync sample.
     Overflow,
+    /// The encoder of the reference track was lost, and another one took over.
+    Encoder,
+}
+
+/// Why one rendition has no samples while the stream goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absence {
+    /// Its encoder failed and is being replaced: it comes back by itself.
+    Failed,
+    /// The machine cannot carry it: whoever comes now is not sent to it.
+    Shed,
+    /// Nobody watches it, and the first request wakes it.
+    Asleep,
 }
 
 /// One message from a publisher's timeline to the packager.
@@ -78,6 +93,15 @@ pub enum Feed {
     Tracks(Arc<TrackSet>),
     /// Samples that follow are not contiguous with those before; the reference track goes on with a sync sample.
     Discontinuity(Break),
+    /// One track of the set goes on with other parameters on the same timeline: another encoder has taken over. Its
+    /// next sample is a sync sample that begins a segment.
+    Changed(Arc<Track>),
+    /// The samples of one track other than the reference stop coming. It is back with its next sync sample.
+    Lost(TrackId, Absence),
+    /// One track other than the reference goes on with a sync sample that is on its way, whose decode time and reorder
+    /// delay put it at or behind this instant: up to there it has nothing, and from there on it is waited for as one
+    /// whose samples come.
+    Returns(TrackId, MediaTime),
     /// The wall clock of samples that follow. Sent before the first sample and when it moves.
     Clock(ClockMap),
     /// One coded frame.

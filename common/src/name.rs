@@ -26,13 +26,15 @@ pub enum NameError {
     /// A character outside the allowed set, or a leading dot.
     #[error("a stream's name holds letters, digits, '_', '-' and '.' (not first), not {0:?}")]
     Character(char),
-    /// The app's place in URLs belongs to the player page.
-    #[error("a stream's app cannot be called {0:?}: that is where the player page lives")]
+    /// The app's place in URLs belongs to the player page or to viewers' tokens.
+    #[error(
+        "a stream's app cannot be called {0:?}: in URLs that is where the player page or a viewer's token stands"
+    )]
     Reserved(&'static str),
 }
 
-/// First steps of URL paths that are not streams.
-const RESERVED: [&str; 2] = ["watch", "assets"];
+/// First steps of URL paths that are not streams: the pages, their files, and viewers' tokens (`/t/TOKEN/…`).
+const RESERVED: [&str; 4] = ["watch", "assets", "t", "doctor"];
 
 impl StreamName {
     /// The whole name, `app/name`.
@@ -117,6 +119,7 @@ mod tests {
             ("a/b?key", NameError::Character('?')),
             ("a/ü", NameError::Character('ü')),
             ("watch/b", NameError::Reserved("watch")),
+            ("t/b", NameError::Reserved("t")),
         ] {
             assert_eq!(text.parse::<StreamName>(), Err(error), "{text}");
         }

@@ -91,6 +91,9 @@ pub struct PlaylistInfo {
     /// Newest path that the playlist lists: an edge releases the version only when it holds this (and, since
     /// paths are published in order, all before it).
     pub needs: Option<ObjectPath>,
+    /// What an edge reports when this playlist is asked for, where the publisher wants to know; it means something to
+    /// the publisher alone.
+    pub demand: Option<u8>,
 }
 
 /// Content type of an object.
@@ -155,6 +158,16 @@ pub enum Update {
         /// How long it stays fetchable (LLHLS-7).
         linger: Duration,
     },
+    /// This playlist sleeps: nothing is made of what it lists until somebody asks for it. Its last version is withdrawn
+    /// at once; whoever asks is held, and answered with the next version, whatever it lists.
+    Sleep {
+        /// The playlist's path; it need not have been published before.
+        path: ObjectPath,
+        /// What to report when it is asked for, as [`PlaylistInfo::demand`].
+        demand: u8,
+        /// How long a request is held for it at most, before it is answered 503 (LLHLS-23).
+        hold: Duration,
+    },
     /// The stream has ended: everything that it still has stays fetchable for `linger` (LLHLS-17).
     End {
         /// How long.
@@ -166,4 +179,10 @@ pub enum Update {
 pub trait Publish: Send + Sync {
     /// Applies one update. Never blocks.
     fn publish(&self, stream: &StreamName, update: Update);
+
+    /// Another node publishes the stream from now on: what is here of it goes at once, as if it had never been, and without
+    /// an end that anybody is told of.
+    fn withdraw(&self, stream: &StreamName) {
+        let _ = stream;
+    }
 }

@@ -22,7 +22,7 @@ pub enum Sent {
 /// The publishing end of a stream's feed. Live never waits: when the queue is full, samples are dropped up to the
 /// next sync sample of the reference track, and the receiver is told of the [`Break::Overflow`].
 ///
-/// Track sets and clock maps are never lost: the newest of each is held back and sent first.
+/// Track sets, words on single tracks and clock maps are never lost: the newest of each is held back and sent first.
 #[derive(Debug)]
 pub struct FeedSender {
     queue: mpsc::Sender<Feed>,
@@ -30,6 +30,8 @@ pub struct FeedSender {
     tracks: Option<Arc<TrackSet>>,
     clock: Option<ClockMap>,
     pending_break: Option<Break>,
+    /// The newest word on each track that has not gone out yet.
+    notes: Vec<Feed>,
     skipping: bool,
     dropped: Arc<AtomicU64>,
 }
@@ -39,6 +41,16 @@ pub struct FeedSender {
 pub struct FeedReceiver {
     queue: mpsc::Receiver<Feed>,
     dropped: Arc<AtomicU64>,
+    watcher: Option<Watcher>,
+}
+
+/// Sees each message as it is received.
+struct Watcher(Box<dyn FnMut(&Feed) + Send + Sync>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 /// A feed that holds at most `capacity` messages.
@@ -51,10 +63,11 @@ pub fn feed(capacity: usize) -> (FeedSender, FeedReceiver) {
         tracks: None,
         clock: None,
         pending_break: None,
+        notes: Vec::new(),
         skipping: false,
         dropped: dropped.clone(),
     };
-    (sender, FeedReceiver { queue: receiver, dropped })
+    (sender, FeedReceiver { queue: receiver, dropped, watcher: None })
 }
 
 impl FeedSender {
@@ -67,6 +80,7 @@ impl FeedSender {
             Feed::Tracks(tracks) => {
                 self.reference = tracks.reference().map(|track| track.id);
                 self.tracks = Some(tracks);
+                self.notes.clear();
                 self.flush()
             }
             Feed::Clock(clock) => {
@@ -77,8 +91,24 @@ impl FeedSender {
                 self.pending_break = Some(reason);
                 self.flush()
             }
+            Feed::Changed(_) | Feed::Lost(..) | Feed::Returns(..) => {
+                self.note(message);
+                self.flush()
+            }
             Feed::Sample(sample) => self.send_sample(sample),
         }
+    }
+
+    /// Keeps one word on a track's parameters and one on whether it comes; an older one has become untrue. A new track
+    /// set overrides all.
+    fn note(&mut self, message: Feed) {
+        let about = |feed: &Feed| match feed {
+            Feed::Changed(track) => (0, track.id),
+            Feed::Lost(track, _) | Feed::Returns(track, _) => (1, *track),
+            _ => (2, TrackId::VIDEO),
+        };
+        self.notes.retain(|kept| about(kept) != about(&message));
+        self.notes.push(message);
     }
 
     /// Samples dropped so far.
@@ -102,7 +132,7 @@ impl FeedSender {
             return self.drop_one();
         }
         // A message of each kind may have to go ahead of the sample.
-        if self.queue.capacity() < 4 {
+        if self.queue.capacity() < 4 + self.notes.len() {
             self.skipping = true;
             return self.drop_one();
         }
@@ -121,7 +151,7 @@ impl FeedSender {
         }
     }
 
-    /// Sends what is held back, in the order the receiver expects: tracks, break, clock.
+    /// Sends what is held back, in the order the receiver expects: tracks, break, words on single tracks, clock.
     fn flush(&mut self) -> Sent {
         if let Some(tracks) = self.tracks.take()
             && let Err(error) = self.queue.try_send(Feed::Tracks(tracks.clone()))
@@ -134,6 +164,13 @@ impl FeedSender {
         {
             self.pending_break = Some(reason);
             return self.held(&error);
+        }
+        while !self.notes.is_empty() {
+            let note = self.notes.remove(0);
+            if let Err(error) = self.queue.try_send(note.clone()) {
+                self.notes.insert(0, note);
+                return self.held(&error);
+            }
         }
         if let Some(clock) = self.clock.take()
             && let Err(error) = self.queue.try_send(Feed::Clock(clock))
@@ -164,12 +201,26 @@ impl FeedSender {
 impl FeedReceiver {
     /// The next message; `None` when the stream has ended.
     pub async fn recv(&mut self) -> Option<Feed> {
-        self.queue.recv().await
+        let message = self.queue.recv().await;
+        self.seen(message)
     }
 
     /// The next message if one is there already.
     pub fn try_recv(&mut self) -> Option<Feed> {
-        self.queue.try_recv().ok()
+        let message = self.queue.try_recv().ok();
+        self.seen(message)
+    }
+
+    /// Shows each message to `watcher` as it is received. It must be quick; it is dropped with this end.
+    pub fn watch(&mut self, watcher: impl FnMut(&Feed) + Send + Sync + 'static) {
+        self.watcher = Some(Watcher(Box::new(watcher)));
+    }
+
+    fn seen(&mut self, message: Option<Feed>) -> Option<Feed> {
+        if let (Some(Watcher(watcher)), Some(message)) = (&mut self.watcher, &message) {
+            watcher(message);
+        }
+        message
     }
 
     /// Samples that the sender dropped because this end was slow.

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::codec::CodecConfig;
 use crate::time::{MediaTime, Timescale};
 
-/// A track's number within its stream, stable for the life of an epoch: 0 is the source video, 1 the source audio.
+/// A track's number within its stream, stable for the life of an epoch: 0 is the source video, 1 the source audio,
+/// up to 15 what else the source sends; from 16 on, what is encoded here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u8);
 
@@ -14,6 +15,8 @@ impl TrackId {
     pub const VIDEO: Self = Self(0);
     /// The source's audio.
     pub const AUDIO: Self = Self(1);
+    /// The first number of those that are encoded here.
+    pub const FIRST_ENCODED: Self = Self(16);
 }
 
 impl fmt::Debug for TrackId {
@@ -78,6 +81,9 @@ pub struct Track {
     pub reorder_delay: i64,
     /// RFC 5646 language, `und` when the source does not say.
     pub language: String,
+    /// Most bits a second that its encoder was told to keep to over any segment; `None` where nobody promised and
+    /// the rate has to be measured.
+    pub bandwidth: Option<u64>,
 }
 
 impl Track {

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let store = Store::new();
         fill(&store)?;
         let events = EventSender::detached();
-        let server = Server::bind(Plan::try_from(config)?, store, Arc::new(NoPages), None, events)?;
+        let server = Server::bind(Plan::try_from(config)?, store, Arc::new(NoPages), None, events, None)?;
         server.run(CancellationToken::new(), Duration::ZERO).await;
         Ok(())
     })
@@ -48,6 +48,7 @@ fn fill(store: &Store) -> Result<(), Box<dyn Error>> {
         target_duration: Duration::from_secs(1),
         ended: false,
         needs: None,
+        demand: None,
     };
     for (path, kind, body, playlist) in [
         ("part.m4s", ObjectKind::Part, vec![part.clone()], None),

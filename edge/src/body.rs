@@ -11,6 +11,8 @@ use http_body::{Frame, SizeHint};
 
 use crate::conn::Sending;
 use crate::entry::Blob;
+use crate::tally::Class;
+use crate::token::Leave;
 
 /// Most bytes handed to the connection at once: small enough that a slow reader is seen to be slow.
 const PIECE: usize = 32 * 1_024;
@@ -18,10 +20,12 @@ const PIECE: usize = 32 * 1_024;
 /// A body of known length. What was sent is reported to its connection as it goes.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
+    class: Option<Class>,
     blob: Option<Arc<Blob>>,
     chunk: usize,
     offset: usize,
     left: u64,
+    leave: Option<Leave>,
     sending: Option<Sending>,
 }
 
@@ -52,6 +56,28 @@ impl Body {
         body
     }
 
+    /// What it answers.
+    #[must_use]
+    pub(crate) fn of(self, class: Class) -> Self {
+        Self { class: Some(class), ..self }
+    }
+
+    /// Ends early, short of its length, when its viewer is cut off: the client sees that it is broken.
+    #[must_use]
+    pub(crate) fn by(self, leave: Option<Leave>) -> Self {
+        Self { leave, ..self }
+    }
+
+    /// What it answers, where that was said.
+    pub(crate) fn class(&self) -> Option<Class> {
+        self.class
+    }
+
+    /// Bytes that have not been taken yet.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Reports to this connection from now on.
     #[must_use]
     pub(crate) fn through(mut self, sending: impl FnOnce() -> Sending) -> Self {
@@ -61,8 +87,25 @@ impl Body {
         self
     }
 
+    /// The next slice, which is reported as it is taken.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        let piece = self.next()?;
+        if let Some(sending) = &self.sending {
+            sending.moved(piece.len());
+        }
+        // The last slice takes the report along: it ends when the connection lets go of the bytes.
+        let last = if self.left == 0 { self.sending.take() } else { None };
+        Some(match last {
+            Some(sending) => Bytes::from_owner(Last { piece, _sending: sending }),
+            None => piece,
+        })
+    }
+
     /// The next slice, no longer than [`PIECE`].
     fn next(&mut self) -> Option<Bytes> {
+        if self.leave.as_mut().is_some_and(Leave::is_withdrawn) {
+            self.blob = None;
+        }
         let blob = self.blob.as_deref()?;
         while self.left > 0 {
             let chunk = blob.chunks().get(self.chunk)?;
@@ -89,17 +132,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(piece) = self.next() else { return Poll::Ready(None) };
-        if let Some(sending) = &self.sending {
-            sending.moved(piece.len());
-        }
-        // The last slice takes the report along: it ends when the connection lets go of the bytes.
-        let last = if self.left == 0 { self.sending.take() } else { None };
-        let piece = match last {
-            Some(sending) => Bytes::from_owner(Last { piece, _sending: sending }),
-            None => piece,
-        };
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(self.take().map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::token;
+
 /// The `edge` section.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,8 +17,12 @@ pub struct Config {
     pub http: Http,
     /// HTTP over TLS: HTTP/2 and HTTP/1.1 by ALPN. Safari plays at low latency only over HTTP/2 with TLS.
     pub https: Https,
+    /// HTTP/3, beside HTTPS.
+    pub http3: Http3,
     /// What one client, and all of them together, may take.
     pub limits: Limits,
+    /// Who may watch what.
+    pub access: token::Config,
 }
 
 /// The `edge.http` section.
@@ -35,6 +41,18 @@ pub struct Https {
     pub listen: Listen,
 }
 
+/// The `edge.http3` section.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http3 {
+    /// Speak HTTP/3 on the port of `edge.https.listen`, over UDP, and offer it to who comes over TLS. Without HTTPS
+    /// there is none.
+    pub enabled: bool,
+    /// The port that players are told (`Alt-Svc`), where something in front of the edge gives it another one; 0 tells
+    /// the edge's own.
+    pub advertise: u16,
+}
+
 /// The `edge.limits` section (EDGE-36).
 #[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,8 +62,14 @@ pub struct Limits {
     /// Connections open at once from one address (one /64 of IPv6). Viewers behind one proxy or one carrier's
     /// gateway share an address.
     pub connections_per_ip: usize,
+    /// New connections a second from one address; twice as many may come at once.
+    pub connections_per_second_per_ip: u32,
+    /// Requests a second from one address; twice as many may come at once. A viewer at low latency makes about 20.
+    pub requests_per_second_per_ip: u32,
     /// Requests of one connection that may wait for something to be published.
     pub held_per_connection: u32,
+    /// The same of one player and one rendition, where players tell their session (CMCD `sid`).
+    pub held_per_rendition: u32,
     /// A connection that takes fewer bytes a second than this, for `slow_reader_over`, is closed.
     pub slow_reader_bytes_per_second: u64,
     /// How long a client may read too slowly.
@@ -73,7 +97,9 @@ pub enum Listen {
 pub struct Plan {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    pub(crate) http3: Http3,
     pub(crate) limits: Limits,
+    pub(crate) access: token::Plan,
 }
 
 /// What is wrong with a [`Config`], by its key.
@@ -88,6 +114,9 @@ pub enum ConfigError {
     /// Two sockets cannot have one address.
     #[error("edge.https.listen is the same address as edge.http.listen ({0}): give it another port")]
     SameAddress(SocketAddr),
+    /// Who may watch what.
+    #[error(transparent)]
+    Access(#[from] token::ConfigError),
     /// A limit that would refuse everybody.
     #[error("edge.limits.{key} is 0, which would refuse every request: use 1 or more")]
     Zero {
@@ -108,12 +137,21 @@ impl Default for Https {
     }
 }
 
+impl Default for Http3 {
+    fn default() -> Self {
+        Self { enabled: true, advertise: 0 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16_384,
             connections_per_ip: 4_096,
+            connections_per_second_per_ip: 2_000,
+            requests_per_second_per_ip: 20_000,
             held_per_connection: 64,
+            held_per_rendition: 8,
             slow_reader_bytes_per_second: 8_000,
             slow_reader_over: Duration::from_secs(10),
             idle: Duration::from_secs(75),
@@ -138,7 +176,10 @@ impl TryFrom<Config> for Plan {
         let zero = [
             ("connections", limits.connections == 0),
             ("connections_per_ip", limits.connections_per_ip == 0),
+            ("connections_per_second_per_ip", limits.connections_per_second_per_ip == 0),
+            ("requests_per_second_per_ip", limits.requests_per_second_per_ip == 0),
             ("held_per_connection", limits.held_per_connection == 0),
+            ("held_per_rendition", limits.held_per_rendition == 0),
             ("slow_reader_over", limits.slow_reader_over.is_zero()),
             ("idle", limits.idle.is_zero()),
             ("head", limits.head.is_zero()),
@@ -146,7 +187,7 @@ impl TryFrom<Config> for Plan {
         if let Some((key, _)) = zero.into_iter().find(|(_, zero)| *zero) {
             return Err(ConfigError::Zero { key });
         }
-        Ok(Self { http, https, limits })
+        Ok(Self { http, https, http3: config.http3, limits, access: config.access.try_into()? })
     }
 }
 
@@ -159,6 +200,16 @@ impl Plan {
     /// The address for HTTP over TLS; with one, [`Server::bind`](crate::Server::bind) needs a certificate.
     pub fn https(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// Who may watch what.
+    pub fn access(&self) -> &token::Plan {
+        &self.access
+    }
+
+    /// The same, for a key that the program keeps itself.
+    pub fn access_mut(&mut self) -> &mut token::Plan {
+        &mut self.access
     }
 }
 

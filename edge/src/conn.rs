@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Re
 
 use tokio::sync::Notify;
 
+use crate::allowance::Allowance;
 use crate::pace::Reading;
-use crate::tally::{Sheet, Tally};
+use crate::tally::{Protocol, Shed, Sheet, Tally};
 
 /// One connection's accounts. They are read once a second by the sweep, which decides whether it stays.
 #[derive(Debug)]
 pub(crate) struct Conn {
     peer: IpAddr,
+    /// Of its address, shared with all connections from there.
+    allowance: Arc<Allowance>,
     tally: Arc<Tally>,
     sheet: usize,
-    http2: AtomicBool,
+    framed: AtomicBool,
     requests: AtomicU64,
     answering: AtomicU32,
     held: AtomicU32,
@@ -49,12 +52,13 @@ pub(crate) struct Held(Arc<Conn>);
 pub(crate) struct Sending(Arc<Conn>);
 
 impl Conn {
-    pub(crate) fn new(peer: IpAddr, tally: &Arc<Tally>) -> Self {
+    pub(crate) fn new(peer: IpAddr, tally: &Arc<Tally>, allowance: Arc<Allowance>) -> Self {
         Self {
             peer,
+            allowance,
             sheet: tally.assign(),
             tally: tally.clone(),
-            http2: AtomicBool::default(),
+            framed: AtomicBool::default(),
             requests: AtomicU64::default(),
             answering: AtomicU32::default(),
             held: AtomicU32::default(),
@@ -67,9 +71,14 @@ impl Conn {
         }
     }
 
-    /// Whose it is. Only ever hashed.
+    /// Whose it is: hashed, or compared with the network that a token is bound to.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// One more request is within what its address may ask.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.allowance.take()
     }
 
     /// Where its requests are counted.
@@ -85,14 +94,35 @@ impl Conn {
     }
 
     /// A whole request came.
-    pub(crate) fn begin(self: &Arc<Self>, http2: bool) -> Answering {
-        if http2 {
-            self.http2.store(true, Relaxed);
+    pub(crate) fn begin(self: &Arc<Self>, protocol: Protocol) -> Answering {
+        if protocol != Protocol::Http1 {
+            self.framed.store(true, Relaxed);
         }
         self.partial.store(false, Relaxed);
         self.requests.fetch_add(1, Relaxed);
         self.answering.fetch_add(1, Relaxed);
         Answering(self.clone())
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Bytes of bodies that it took so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
+    }
+
+    /// Drops it for this reason.
+    pub(crate) fn shed(&self, reason: Shed) {
+        self.tally.shed(reason);
+        self.order(Order::Drop);
+    }
+
+    /// It was dropped, or is about to be.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.order.load(Relaxed) > Order::Finish as u8 + 1
     }
 
     /// Holds a request, unless too many are held already (EDGE-36).
@@ -118,7 +148,7 @@ impl Conn {
             sending: self.sending.load(Relaxed) > 0,
             moved: self.moved.load(Relaxed),
             cleared: self.cleared.load(Relaxed),
-            partial: self.partial.load(Relaxed) && !self.http2.load(Relaxed),
+            partial: self.partial.load(Relaxed) && !self.framed.load(Relaxed),
         }
     }
 
@@ -131,7 +161,7 @@ impl Conn {
     /// Resolves when there is an order.
     pub(crate) async fn ordered(&self) -> Order {
         self.ordered.notified().await;
-        if self.order.load(Relaxed) > Order::Finish as u8 + 1 { Order::Drop } else { Order::Finish }
+        if self.is_dropped() { Order::Drop } else { Order::Finish }
     }
 }
 

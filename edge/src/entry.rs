@@ -8,6 +8,8 @@ use aqueduct_common::object::{ContentType, Object, ObjectKind, PlaylistInfo};
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::audience::Audience;
+
 /// A body in one encoding. Shared by everyone who is sent it.
 #[derive(Debug)]
 pub struct Blob {
@@ -114,6 +116,7 @@ pub struct Entry {
     full: Text,
     delta: Option<Text>,
     list: Option<PlaylistInfo>,
+    audience: Option<Arc<Audience>>,
     directed_cache: HeaderValue,
 }
 
@@ -127,7 +130,25 @@ impl Entry {
         let seconds = playlist.as_ref().map_or(0, |info| info.target_duration.as_secs());
         let _ = write!(cache, "max-age={seconds}");
         let full = Text::new(body);
-        Self { kind, content_type, full, delta, list: playlist, directed_cache: ascii(&cache) }
+        Self {
+            kind,
+            content_type,
+            full,
+            delta,
+            list: playlist,
+            audience: None,
+            directed_cache: ascii(&cache),
+        }
+    }
+
+    /// The same, with those who ask for its playlist.
+    pub(crate) fn watched_by(self, audience: Option<Arc<Audience>>) -> Self {
+        Self { audience, ..self }
+    }
+
+    /// Who asks for its playlist, where its publisher wants to know.
+    pub(crate) fn audience(&self) -> Option<&Arc<Audience>> {
+        self.audience.as_ref()
     }
 
     /// What it is.

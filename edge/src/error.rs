@@ -24,4 +24,10 @@ pub enum Error {
         "edge.https.listen is on, but there is no certificate: configure one, or set edge.https.listen = \"off\""
     )]
     NoCertificate,
+    /// QUIC needs TLS 1.3.
+    #[error("HTTP/3 cannot use the certificate's TLS settings: {0}; set edge.http3.enabled = false")]
+    Http3(String),
+    /// Keys of viewers' tokens.
+    #[error(transparent)]
+    Access(#[from] crate::token::AccessError),
 }

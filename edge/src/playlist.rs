@@ -106,6 +106,7 @@ mod tests {
             target_duration: Duration::from_secs(1),
             ended: false,
             needs: None,
+            demand: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 
@@ -12,6 +13,7 @@ use crate::body::Body;
 use crate::entry::Blob;
 use crate::respond::bare;
 use crate::route::{BadDirective, BadTarget};
+use crate::token::Denied;
 
 /// Why a request gets no object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -20,8 +22,12 @@ pub(crate) enum Refusal {
     Target(#[from] BadTarget),
     #[error("Bad request: {0}.")]
     Directive(#[from] BadDirective),
-    #[error("Only GET, HEAD and OPTIONS are answered here.")]
+    #[error("Only GET, HEAD and OPTIONS are answered here, and reports of players at /APP/NAME/beacon.")]
     Method,
+    #[error("A report has at most 16 KiB: send it in several.")]
+    BodySize,
+    #[error("The report did not come whole, or is no text.")]
+    NoBody,
     #[error("The request's head is longer than 16 KiB: send fewer or shorter headers.")]
     HeadSize,
     #[error(
@@ -36,16 +42,28 @@ pub(crate) enum Refusal {
     NeverCame,
     #[error("This object has left the stream's window. Load the playlist again.")]
     Gone,
+    #[error("No server could be asked for this object. Ask again.")]
+    Unreachable,
+    #[error("Players are not steered here. Play on from where you are.")]
+    NoSteering,
     #[error("There is no page here. Streams play at /watch/APP/NAME.")]
     NoPage,
     #[error("Nothing new came in time; the publisher may be away for a moment. Ask again.")]
     HeldTooLong,
+    #[error(
+        "The way to the stream's origin is cut, and what is here is too old. Ask again, or ask another server."
+    )]
+    Stale,
     #[error("This server is about to stop. Ask again.")]
     Draining,
-    #[error("Too many requests of this connection are waiting already. Wait for their answers first.")]
+    #[error("Too many requests of this player are waiting already. Wait for their answers first.")]
     TooManyHeld,
+    #[error("Too many requests come from this address. Ask again in a second.")]
+    TooOften,
     #[error("The range lies beyond the object's {0} bytes.")]
     Range(u64),
+    #[error("{0}.")]
+    Denied(#[from] Denied),
 }
 
 impl Refusal {
@@ -55,19 +73,30 @@ impl Refusal {
             Self::Target(BadTarget::TooLong) => StatusCode::URI_TOO_LONG,
             Self::Target(_) | Self::Directive(_) | Self::TooFarAhead => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodySize => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoBody => StatusCode::BAD_REQUEST,
             Self::HeadSize => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoStream | Self::NoObject | Self::NeverCame | Self::NoPage => StatusCode::NOT_FOUND,
-            Self::Gone => StatusCode::GONE,
-            Self::HeldTooLong | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooManyHeld => StatusCode::TOO_MANY_REQUESTS,
+            Self::Gone | Self::NoSteering => StatusCode::GONE,
+            Self::HeldTooLong | Self::Stale | Self::Unreachable | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::TooManyHeld | Self::TooOften => StatusCode::TOO_MANY_REQUESTS,
             Self::Range(_) => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Denied(denied) => denied.status(),
         }
     }
 
     /// When asking again makes sense, in seconds.
     fn retry_after(self) -> Option<HeaderValue> {
         match self {
-            Self::HeldTooLong | Self::NoStream | Self::TooManyHeld => Some(HeaderValue::from_static("1")),
+            Self::HeldTooLong
+            | Self::Stale
+            | Self::Unreachable
+            | Self::NoStream
+            | Self::TooManyHeld
+            | Self::TooOften
+            | Self::Denied(Denied::Unready) => Some(HeaderValue::from_static("1")),
             Self::Draining => Some(HeaderValue::from_static("0")),
             _ => None,
         }
@@ -89,6 +118,9 @@ impl Refusal {
         headers.insert(CACHE_CONTROL, self.cache());
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         match self {
             Self::Method => drop(headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"))),
@@ -114,6 +146,8 @@ mod tests {
             (Refusal::Target(BadTarget::Dots), 400, "no-store", None),
             (Refusal::Directive(BadDirective::PartAlone), 400, "no-store", None),
             (Refusal::Method, 405, "no-store", None),
+            (Refusal::BodySize, 413, "no-store", None),
+            (Refusal::NoBody, 400, "no-store", None),
             (Refusal::HeadSize, 431, "no-store", None),
             (Refusal::TooFarAhead, 400, "no-store", None),
             (Refusal::NoStream, 404, "no-store", Some("1")),
@@ -122,9 +156,15 @@ mod tests {
             (Refusal::Gone, 410, "max-age=60", None),
             (Refusal::NoPage, 404, "no-store", None),
             (Refusal::HeldTooLong, 503, "no-store", Some("1")),
+            (Refusal::Stale, 503, "no-store", Some("1")),
+            (Refusal::Unreachable, 503, "no-store", Some("1")),
             (Refusal::Draining, 503, "no-store", Some("0")),
             (Refusal::TooManyHeld, 429, "no-store", Some("1")),
+            (Refusal::TooOften, 429, "no-store", Some("1")),
             (Refusal::Range(7), 416, "no-store", None),
+            (Refusal::Denied(Denied::Missing), 401, "no-store", None),
+            (Refusal::Denied(Denied::Stream), 403, "no-store", None),
+            (Refusal::Denied(Denied::Unready), 503, "no-store", Some("1")),
         ];
         for (refusal, status, cache, retry) in cases {
             let response = refusal.response();
@@ -133,6 +173,7 @@ mod tests {
             assert_eq!(header("cache-control").as_deref(), Some(cache), "{refusal:?}");
             assert_eq!(header("retry-after").as_deref(), retry, "{refusal:?}");
             assert_eq!(header("access-control-allow-origin").as_deref(), Some("*"), "{refusal:?}");
+            assert_eq!(header("www-authenticate").is_some(), status == 401, "{refusal:?}");
             assert_eq!(header("content-length"), Some((refusal.to_string().len() + 1).to_string()));
         }
     }

@@ -1,28 +1,33 @@
 //! An object or a page, as a response. Pure (cmaf-llhls, section I).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_common::object::ObjectKind;
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL,
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::body::Body;
 use crate::encoding::accepts_gzip;
 use crate::entry::{Blob, Entry, Text};
+use crate::pages::Answered;
 use crate::range::{self, Span};
 use crate::refuse::Refusal;
 use crate::route::{At, Query};
+use crate::token::Pass;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
 /// LLHLS-39.
-const ALLOWED: &str = "Range, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session, Authorization";
+const ALLOWED: &str =
+    "Range, CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session, Authorization, Content-Type";
 const EXPOSED: &str = "Age, Date, Content-Length, Content-Range, Server-Timing, CMSD-Dynamic, CMSD-Static";
 
 /// What a request says about the answer's form.
@@ -36,6 +41,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// How long it was held.
     pub(crate) held: Duration,
+    /// What lets the viewer in.
+    pub(crate) pass: &'a Pass,
 }
 
 /// A response with what every one of them carries: CORS, whatever the status (LLHLS-39, AUTH-22).
@@ -55,7 +62,7 @@ pub(crate) fn bare(status: StatusCode) -> Response<Body> {
 pub(crate) fn preflight() -> Response<Body> {
     let mut response = bare(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     headers.insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
@@ -70,7 +77,8 @@ pub(crate) fn object(entry: &Entry, ask: &Ask<'_>) -> Result<Response<Body>, Ref
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(entry.content_type().as_str()));
-    headers.insert(CACHE_CONTROL, cache(entry, ask.query));
+    let cache = cache(entry, ask.query);
+    headers.insert(CACHE_CONTROL, if ask.pass.is_protected() { private(&cache) } else { cache });
     headers.insert(SERVER_TIMING, timing(ask.held));
     if is_list {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -78,6 +86,33 @@ pub(crate) fn object(entry: &Entry, ask: &Ask<'_>) -> Result<Response<Body>, Ref
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     Ok(response)
+}
+
+/// Where a player is to go. Of nobody's interest but its own, and old in a moment.
+pub(crate) fn steering(manifest: Bytes) -> Response<Body> {
+    let blob = Arc::new(Blob::new(vec![manifest]));
+    let mut response = bare(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_LENGTH, blob.length().clone());
+    *response.body_mut() = Body::whole(&blob);
+    response
+}
+
+/// What was made for the one who asks.
+pub(crate) fn service(answered: Answered) -> Response<Body> {
+    let blob = Arc::new(Blob::new(vec![answered.body]));
+    let mut response =
+        bare(StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    let headers = response.headers_mut();
+    // Its key is shown by its own page alone.
+    headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_LENGTH, blob.length().clone());
+    *response.body_mut() = Body::whole(&blob);
+    response
 }
 
 /// A page or one of its files.
@@ -92,6 +127,8 @@ pub(crate) fn page(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, if immutable { FOREVER } else { REVALIDATE });
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    // A page's address may hold a token.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -109,6 +146,16 @@ fn cache(entry: &Entry, query: Query) -> HeaderValue {
         }
         (ObjectKind::Playlist, _) => REVALIDATE,
     }
+}
+
+/// The same for one viewer's own cache: one that is shared would hand it to those who may not have it. Whoever puts a CDN
+/// that checks tokens itself before the edge tells it to keep things nevertheless.
+fn private(cache: &HeaderValue) -> HeaderValue {
+    if cache == FOREVER {
+        return HeaderValue::from_static("private, max-age=31536000, immutable");
+    }
+    let text = format!("private, {}", cache.to_str().unwrap_or("no-cache"));
+    HeaderValue::from_str(&text).unwrap_or(REVALIDATE)
 }
 
 fn names_version(query: Query) -> bool {
@@ -205,6 +252,18 @@ fn timing(held: Duration) -> HeaderValue {
     }
     let text = format!("held;dur={:.3}", held.as_secs_f64() * 1_000.0);
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("held"))
+}
+
+/// Sends a ticket from the query on to the path, where relative URIs inherit it (AUTH-11).
+pub(crate) fn to_path_form(ticket: &str, path: &str, query: &str) -> Option<Response<Body>> {
+    let question = if query.is_empty() { "" } else { "?" };
+    let location = HeaderValue::from_str(&format!("/t/{ticket}{path}{question}{query}")).ok()?;
+    let mut response = bare(StatusCode::TEMPORARY_REDIRECT);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_LENGTH, 0.into());
+    Some(response)
 }
 
 /// Takes the body off the answer to a HEAD; its headers stay those of a GET.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::allowance::Allowance;
 use crate::config::Limits;
 use crate::conn::{Conn, Order};
 use crate::pace::{Pace, Verdict};
@@ -20,7 +21,24 @@ pub(crate) struct Roster {
 struct Open {
     next: u64,
     conns: HashMap<u64, (Arc<Conn>, Pace)>,
-    per_ip: HashMap<IpAddr, usize>,
+    clients: HashMap<IpAddr, Client>,
+}
+
+/// What comes from one address. Kept until it has been quiet for as long as its allowances remember.
+struct Client {
+    open: usize,
+    connects: Allowance,
+    requests: Arc<Allowance>,
+}
+
+impl Client {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            open: 0,
+            connects: Allowance::new(limits.connections_per_second_per_ip),
+            requests: Arc::new(Allowance::new(limits.requests_per_second_per_ip)),
+        }
+    }
 }
 
 /// A connection's place on the roster, given back when it is dropped.
@@ -45,12 +63,15 @@ impl Roster {
         if open.conns.len() >= limits.connections {
             return Err(Shed::Connections);
         }
-        let from_there = open.per_ip.entry(address).or_default();
-        if *from_there >= limits.connections_per_ip {
+        let client = open.clients.entry(address).or_insert_with(|| Client::new(limits));
+        if !client.connects.take() {
+            return Err(Shed::ConnectionRate);
+        }
+        if client.open >= limits.connections_per_ip {
             return Err(Shed::ConnectionsPerIp);
         }
-        *from_there += 1;
-        let conn = Arc::new(Conn::new(peer, tally));
+        client.open += 1;
+        let conn = Arc::new(Conn::new(peer, tally, client.requests.clone()));
         let number = open.next;
         open.next += 1;
         open.conns.insert(number, (conn.clone(), Pace::new(now)));
@@ -58,9 +79,14 @@ impl Roster {
         Ok(Seat { roster: self.clone(), number, address, conn })
     }
 
-    /// Judges every connection, and says how many there are.
+    /// Judges every connection, once a second, and says how many there are.
     pub(crate) fn sweep(&self, now: Instant, tally: &Tally, limits: &Limits) -> usize {
         let mut open = self.open();
+        open.clients.retain(|_, client| {
+            client.connects.refill();
+            client.requests.refill();
+            client.open > 0 || !client.connects.is_full() || !client.requests.is_full()
+        });
         for (conn, pace) in open.conns.values_mut() {
             match pace.judge(now, conn.reading(), limits) {
                 Verdict::Keep => {}
@@ -87,17 +113,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.roster.open();
         open.conns.remove(&self.number);
-        if let Some(count) = open.per_ip.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.per_ip.remove(&self.address);
-            }
+        if let Some(client) = open.clients.get_mut(&self.address) {
+            client.open -= 1;
         }
     }
 }
 
 /// What counts as one client: an address, or a /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => {

@@ -1,9 +1,11 @@
 //! A request's target, read: pure, and total over hostile input.
 //!
-//! The path is decoded once. Query parameters other than the directives below are ignored here, so tokens and CMCD
+//! A viewer's ticket is taken off first ([`read`]); the path is then decoded once. Query parameters other than the directives below are ignored here, so tokens and CMCD
 //! are never part of what is looked up (QOE-10, EDGE-3).
 
 use std::borrow::Cow;
+
+use crate::token::Ticket;
 
 /// Longest target that is read, in bytes (EDGE-36).
 pub const MAX_TARGET: usize = 4_096;
@@ -104,6 +106,34 @@ pub enum BadTarget {
     /// `.`, `..` or nothing between two slashes.
     #[error("the URL's path has an empty or dotted segment: send it resolved")]
     Dots,
+    /// `/t/` without a token behind it, with a second one, or in a disguise.
+    #[error("the URL's token is damaged: it goes /t/TOKEN/APP/NAME/index.m3u8, without escapes")]
+    Ticket,
+}
+
+/// Reads a target that may carry a viewer's ticket in its path (AUTH-11): the ticket, and what it is for. Nothing
+/// behind this sees that there was one.
+pub fn read<'a>(path: &'a str, query: Option<&str>) -> Result<(Option<Ticket<'a>>, Target<'a>), BadTarget> {
+    if path.len() + query.map_or(0, str::len) > MAX_TARGET {
+        return Err(BadTarget::TooLong);
+    }
+    let (ticket, path) = take_ticket(path)?;
+    let target = parse(path, query)?;
+    // A second ticket, or one that was escaped so that it would not be seen, is nobody's stream.
+    if target.path().starts_with(TICKET) || target.path() == "/t" {
+        return Err(BadTarget::Ticket);
+    }
+    Ok((ticket, target))
+}
+
+/// Where a ticket stands in a path.
+const TICKET: &str = "/t/";
+
+/// Takes the ticket off a path; without one it stays as it is. The ticket is not decoded: it has no escapes.
+pub fn take_ticket(path: &str) -> Result<(Option<Ticket<'_>>, &str), BadTarget> {
+    let Some(rest) = path.strip_prefix(TICKET) else { return Ok((None, path)) };
+    let (ticket, below) = rest.split_at(rest.find('/').ok_or(BadTarget::Ticket)?);
+    Ticket::new(ticket).map(|ticket| (Some(ticket), below)).ok_or(BadTarget::Ticket)
 }
 
 /// Reads a target: the path, and the query after `?` if there is one.
@@ -131,7 +161,8 @@ pub fn parse<'a>(path: &'a str, query: Option<&str>) -> Result<Target<'a>, BadTa
 
 /// Where `/APP/NAME` ends, if something follows it that is not a page's.
 fn stream_end(path: &str) -> Option<usize> {
-    if path.starts_with("/watch/") || path.starts_with("/assets/") || path.ends_with('/') {
+    let page = ["/watch/", "/assets/", "/doctor/"].iter().any(|begin| path.starts_with(begin));
+    if page || path.ends_with('/') {
         return None;
     }
     let mut slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
@@ -292,6 +323,49 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_is_taken_off_the_path() {
+        for (path, ticket, rest) in [
+            ("/t/a.b.c/live/show/index.m3u8", Some("a.b.c"), "/live/show/index.m3u8"),
+            ("/t/v1~k~1~s/live/show/e1/v0/p1.m4s", Some("v1~k~1~s"), "/live/show/e1/v0/p1.m4s"),
+            ("/t/a.b.c/watch/live/show", Some("a.b.c"), "/watch/live/show"),
+            ("/t/t/live/show/x", Some("t"), "/live/show/x"),
+            ("/live/t/x", None, "/live/t/x"),
+            ("/T/a.b.c/live/show/x", None, "/T/a.b.c/live/show/x"),
+            ("/tt/a.b.c/live", None, "/tt/a.b.c/live"),
+        ] {
+            let (found, target) = read(path, None).unwrap();
+            assert_eq!((found.map(Ticket::expose), target.path()), (ticket, rest), "{path}");
+        }
+        for (path, error) in [
+            ("/t/a.b.c", BadTarget::Ticket),
+            ("/t", BadTarget::Ticket),
+            ("/t/", BadTarget::Ticket),
+            ("/t//live/show/x", BadTarget::Ticket),
+            ("/t/./live/show/x", BadTarget::Ticket),
+            ("/t/../live/show/x", BadTarget::Ticket),
+            ("/t/a.b.c/t/d.e.f/live/show/x", BadTarget::Ticket),
+            ("/t/a.b.c/%74/d.e.f/live/show/x", BadTarget::Ticket),
+            ("/%74/a.b.c/live/show/x", BadTarget::Ticket),
+            ("/t/a%2eb.c/live/show/x", BadTarget::Ticket),
+            ("/t/a.b.c%2Flive/show/x", BadTarget::Ticket),
+            ("/t/a.b.c%00/live/show/x", BadTarget::Ticket),
+            ("/t/a b/live/show/x", BadTarget::Ticket),
+            ("/t%2fa.b.c/live/show/x", BadTarget::Hidden),
+            ("//t/a.b.c/live/show/x", BadTarget::Dots),
+            ("/./t/a.b.c/live/show/x", BadTarget::Dots),
+            ("/t/a.b.c//live/show/x", BadTarget::Dots),
+            ("/t/a.b.c/live/../vip/show/x", BadTarget::Dots),
+            ("/t/a.b.c/live/%2e%2e/vip/x", BadTarget::Dots),
+            ("/t/a.b.c/live%2fshow/x", BadTarget::Hidden),
+        ] {
+            assert_eq!(read(path, None).map(|_| ()), Err(error), "{path}");
+        }
+        let long = format!("/t/{}/live/show/x", "a".repeat(2_049));
+        assert_eq!(read(&long, None).map(|_| ()), Err(BadTarget::Ticket));
+        assert_eq!(read(&long, Some(&"q".repeat(2_100))).map(|_| ()), Err(BadTarget::TooLong));
+    }
+
+    #[test]
     fn directives_are_read_as_llhls_21_says() {
         let at = |query: &str| parse_query(query).at;
         for (query, expected) in [
@@ -360,6 +434,22 @@ mod tests {
                 }
             }
             let _ = (query_session(&query), header_session(&query));
+        }
+
+        #[test]
+        fn a_ticket_never_reaches_what_is_looked_up(
+            ticket in "[A-Za-z0-9._~-]{1,20}|\\PC{0,8}",
+            path in "/(t|%74|%2f|\\.|[a-c/%]){0,30}",
+        ) {
+            let whole = format!("/t/{ticket}{path}");
+            if let Ok((found, target)) = read(&whole, None) {
+                let found = found.expect("a path below /t/ is read with its ticket");
+                let begins = format!("/t/{}/", found.expose());
+                prop_assert!(!found.expose().contains('/') && whole.starts_with(&begins));
+                let rest = &whole[begins.len() - 1..];
+                prop_assert_eq!(parse(rest, None), Ok(target.clone()));
+                prop_assert!(!target.path().starts_with("/t/"));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Sockets: accepting, HTTP/1.1 and HTTP/2 on them, the sweep that watches over them, and the drain that ends them.
+//! Sockets: accepting, HTTP/1.1 and HTTP/2 on those of TCP, the sweep that watches over them, and the drain that ends them.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use aqueduct_common::event::{Event, EventSender};
 use aqueduct_common::name::StreamName;
-use http::Request;
+use http::header::ALT_SVC;
+use http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,14 +21,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Plan;
+use crate::audience::Demand;
+use crate::config::{Http3, Plan};
 use crate::conn::{Conn, Order};
 use crate::error::Error;
-use crate::pages::Pages;
+use crate::http3::{self, Door};
+use crate::pages::{Pages, Service};
+use crate::report;
 use crate::roster::Roster;
 use crate::site::{Site, now};
+use crate::steering::Steering;
 use crate::store::Store;
 use crate::tally::{Reported, Shed};
+use crate::token::Access;
 use crate::wire::{Socket, Wire};
 
 /// Connections that wait to be accepted.
@@ -38,11 +45,15 @@ const HTTP1_BUFFER: usize = 128 * 1_024;
 /// EDGE-34.
 const HTTP2_STREAMS: u32 = 128;
 const HTTP2_WINDOW: u32 = 1_024 * 1_024;
-const HTTP2_HEAD: u32 = 16 * 1_024;
+/// Twice what is answered, so that a head a little too long gets our own answer (EDGE-36); a longer one gets 431 of the
+/// library itself.
+const HTTP2_HEAD: u32 = 32 * 1_024;
 /// Streams that a client may reset before they are looked at (rapid reset, CVE-2023-44487).
 const HTTP2_RESETS: usize = 20;
 /// A peer that does not answer a ping for so long is gone.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+/// Ports that are tried for one that is free for TCP and for UDP.
+const PORT_TRIES: u32 = 32;
 /// Pause after the system had no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,6 +61,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     http: Option<TcpListener>,
     https: Option<(TcpListener, TlsAcceptor)>,
+    http3: Option<Door>,
     site: Arc<Site>,
     roster: Arc<Roster>,
     events: EventSender,
@@ -62,25 +74,48 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
     /// HTTP over TLS.
     pub https: Option<SocketAddr>,
+    /// HTTP/3, over UDP.
+    pub http3: Option<SocketAddr>,
 }
 
 impl Server {
-    /// Listens on the plan's addresses. Needs a Tokio runtime around it. ALPN is set here.
+    /// Listens on the plan's addresses. Needs a Tokio runtime around it. ALPN is set here. `demand` hears which playlists
+    /// are asked for, of those whose publisher wants to know.
     pub fn bind(
         plan: Plan,
         store: Store,
         pages: Arc<dyn Pages>,
         tls: Option<Arc<rustls::ServerConfig>>,
         events: EventSender,
+        demand: Option<Arc<dyn Demand>>,
     ) -> Result<Self, Error> {
         let http = plan.http.map(|address| listen("edge.http.listen", address)).transpose()?;
-        let https = match (plan.https, tls) {
-            (None, _) => None,
+        let (https, http3) = match (plan.https, tls) {
+            (None, _) => (None, None),
             (Some(_), None) => return Err(Error::NoCertificate),
-            (Some(address), Some(tls)) => Some((listen("edge.https.listen", address)?, acceptor(&tls))),
+            (Some(address), Some(tls)) => {
+                let (https, http3) = listen_secure(address, &tls, &plan.http3)?;
+                (Some((https, acceptor(&tls))), http3)
+            }
         };
-        let site = Arc::new(Site::new(store, pages, plan.limits));
-        Ok(Self { http, https, site, roster: Arc::default(), events })
+        let access = Access::open(plan.access)?;
+        let site = Arc::new(Site::new(store, pages, plan.limits, access, demand));
+        let _ = site.reports.set(events.clone());
+        Ok(Self { http, https, http3, site, roster: Arc::default(), events })
+    }
+
+    /// Has it tell players which group of edges to play from.
+    #[must_use]
+    pub fn steered_by(self, steering: Arc<Steering>) -> Self {
+        let _ = self.site.steering.set(steering);
+        self
+    }
+
+    /// Has it give the answers of this service beside its pages.
+    #[must_use]
+    pub fn with_service(self, service: Arc<dyn Service>) -> Self {
+        let _ = self.site.service.set(service);
+        self
     }
 
     /// Where it listens, with the ports that the system chose.
@@ -89,28 +124,46 @@ impl Server {
         Addresses {
             http: self.http.as_ref().and_then(address),
             https: self.https.as_ref().and_then(|(listener, _)| address(listener)),
+            http3: self.http3.as_ref().and_then(|door| door.endpoint.local_addr().ok()),
         }
     }
 
     /// Serves until `stop` is cancelled; then accepts nobody, lets go of who is held, says goodbye to every connection
     /// and waits for them to end, at most `grace` (EDGE-38). Returns how many were cut off.
     pub async fn run(self, stop: CancellationToken, grace: Duration) -> usize {
-        let Self { http, https, site, roster, events } = self;
+        let Self { http, https, http3, site, roster, events } = self;
+        let offer = http3.as_ref().map(|door| door.offer.clone());
         let tasks = TaskTracker::new();
         let acceptors = TaskTracker::new();
         for (listener, tls) in
             http.map(|http| (http, None)).into_iter().chain(https.map(|(l, tls)| (l, Some(tls))))
         {
-            let gate = Gate { site: site.clone(), roster: roster.clone(), tasks: tasks.clone(), tls };
+            let offer = tls.as_ref().and(offer.clone());
+            let gate = Gate { site: site.clone(), roster: roster.clone(), tasks: tasks.clone(), tls, offer };
             let stop = stop.clone();
             acceptors.spawn(async move {
                 tokio::select! { () = stop.cancelled() => {}, () = gate.accept(listener) => {} }
             });
         }
+        let endpoint = http3.map(|door| {
+            let gate = http3::Gate::new(site.clone(), roster.clone(), tasks.clone(), door.offer);
+            let (stop, endpoint) = (stop.clone(), door.endpoint.clone());
+            acceptors.spawn(async move {
+                tokio::select! { () = stop.cancelled() => {}, () = gate.accept(endpoint) => {} }
+            });
+            door.endpoint
+        });
         let clock = tokio::spawn(sweep(site.clone(), roster.clone(), events));
+        let keys = tokio::spawn({
+            let site = site.clone();
+            async move { site.access.keep().await }
+        });
         stop.cancelled().await;
         acceptors.close();
         acceptors.wait().await;
+        if let Some(endpoint) = &endpoint {
+            endpoint.set_server_config(None);
+        }
         site.draining.cancel();
         roster.order_all(Order::Finish);
         tasks.close();
@@ -121,7 +174,11 @@ impl Server {
             roster.order_all(Order::Drop);
             tasks.wait().await;
         }
+        if let Some(endpoint) = &endpoint {
+            http3::close(endpoint).await;
+        }
         clock.abort();
+        keys.abort();
         cut_off
     }
 }
@@ -132,6 +189,8 @@ struct Gate {
     roster: Arc<Roster>,
     tasks: TaskTracker,
     tls: Option<TlsAcceptor>,
+    /// `Alt-Svc`, on connections with TLS.
+    offer: Option<HeaderValue>,
 }
 
 impl Gate {
@@ -161,10 +220,11 @@ impl Gate {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&socket).set_tcp_notsent_lowat(NOT_SENT);
         let (site, tls, http) = (self.site.clone(), self.tls.clone(), http.clone());
+        let offer = self.offer.clone();
         self.tasks.spawn(async move {
             let seat = seat;
             if let Some(socket) = secure(socket, tls, &seat.conn, &site).await {
-                converse(socket, &seat.conn, &site, &http).await;
+                converse(socket, &seat.conn, &site, &http, offer).await;
             }
         });
     }
@@ -187,12 +247,29 @@ async fn secure(socket: TcpStream, tls: Option<TlsAcceptor>, conn: &Conn, site: 
 }
 
 /// HTTP on one connection, until either side ends it.
-async fn converse(socket: Socket, conn: &Arc<Conn>, site: &Arc<Site>, http: &auto::Builder<TokioExecutor>) {
+async fn converse(
+    socket: Socket,
+    conn: &Arc<Conn>,
+    site: &Arc<Site>,
+    http: &auto::Builder<TokioExecutor>,
+    offer: Option<HeaderValue>,
+) {
     let service = service_fn(|request: Request<Incoming>| {
-        let (conn, site) = (conn.clone(), site.clone());
-        // The request's body is dropped unread: nothing here takes one.
-        let (parts, _) = request.into_parts();
-        async move { Ok::<_, Infallible>(site.serve(&conn, parts).await) }
+        let (conn, site, offer) = (conn.clone(), site.clone(), offer.clone());
+        // A body is dropped unread, but that of a player's report.
+        let (parts, body) = request.into_parts();
+        async move {
+            let mut response = if parts.method == Method::POST {
+                let posted = report::collect(body, site.limits.head).await;
+                site.serve_posted(&conn, &parts, posted)
+            } else {
+                site.serve(&conn, parts).await
+            };
+            if let Some(offer) = offer {
+                response.headers_mut().insert(ALT_SVC, offer);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(Wire::new(socket, conn.clone()));
     let mut talk = std::pin::pin!(http.serve_connection(io, service));
@@ -200,8 +277,9 @@ async fn converse(socket: Socket, conn: &Arc<Conn>, site: &Arc<Site>, http: &aut
         tokio::select! {
             biased;
             ended = talk.as_mut() => {
-                if let Err(error) = ended && is_malformed(error.as_ref()) {
-                    site.tally.shed(Shed::Malformed);
+                // What it was shed for already is not counted again.
+                if let (Err(error), false) = (ended, conn.is_dropped()) && let Some(reason) = fault(error.as_ref()) {
+                    site.tally.shed(reason);
                 }
                 return;
             }
@@ -222,13 +300,26 @@ async fn sweep(site: Arc<Site>, roster: Arc<Roster>, events: EventSender) {
     loop {
         seconds.tick().await;
         let now = now();
-        site.store.sweep(now, now.saturating_duration_since(begun).as_secs());
+        let seconds = now.saturating_duration_since(begun).as_secs();
+        site.store.sweep(now, seconds);
+        if let Some(demand) = &site.demand {
+            site.store.tell(demand.as_ref(), seconds);
+        }
         let connections = roster.sweep(now, &site.tally, &site.limits);
         let mut tick = site.tally.tick(&mut reported);
         tick.connections = connections as u64;
+        tick.capacity = site.limits.connections as u64;
+        let steered_away = site.steering.get().is_some_and(|steering| steering.is_draining());
+        tick.draining = steered_away || site.draining.is_cancelled();
+        if let Some(steering) = site.steering.get() {
+            let viewers = site.store.holdings().iter().map(|holding| holding.viewers).sum();
+            steering.tick(connections, site.limits.connections, tick.bytes, viewers, now);
+        }
         let watched = |holding: crate::store::Holding| -> Option<(StreamName, u32)> {
             holding.on_air.then_some((holding.stream, holding.viewers))
         };
+        let ages = site.access.ages(now).into_iter();
+        tick.source_ages = ages.map(|(key, age)| (key, age.as_secs())).collect();
         tick.viewers = site.store.holdings().into_iter().filter_map(watched).collect();
         events.send(Event::Edge(tick));
     }
@@ -267,6 +358,29 @@ fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> 
     open().map_err(|source| Error::Listen { key, address, source })
 }
 
+/// The listener of HTTPS, and the door of HTTP/3 on the same port. Where the system is to choose the port, it chooses
+/// until one is free for both.
+fn listen_secure(
+    address: SocketAddr,
+    tls: &rustls::ServerConfig,
+    http3: &Http3,
+) -> Result<(TcpListener, Option<Door>), Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let https = listen("edge.https.listen", address)?;
+        if !http3.enabled {
+            return Ok((https, None));
+        }
+        let chosen = https.local_addr().unwrap_or(address);
+        match Door::bind(chosen, tls, http3.advertise) {
+            Ok(door) => return Ok((https, Some(door))),
+            Err(Error::Listen { .. }) if address.port() == 0 && tries < PORT_TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The certificate as configured, with HTTP/2 offered before HTTP/1.1.
 fn acceptor(tls: &rustls::ServerConfig) -> TlsAcceptor {
     let mut tls = tls.clone();
@@ -282,6 +396,15 @@ fn is_peers_fault(error: &io::Error) -> bool {
     )
 }
 
-fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+/// What a client did that ended its connection, where it did something.
+fn fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Shed> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if error.is_parse() {
+        return Some(Shed::Malformed);
+    }
+    let http2 = error.source()?.downcast_ref::<h2::Error>().filter(|error| error.is_library())?;
+    Some(match http2.reason() {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Shed::Flood,
+        _ => Shed::Malformed,
+    })
 }

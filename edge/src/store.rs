@@ -1,6 +1,6 @@
 //! Versioned objects of every stream: published in order, read by anyone, waited for by many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -9,7 +9,10 @@ use aqueduct_common::StreamName;
 use aqueduct_common::object::{Publish, Update};
 use tokio::sync::watch;
 
-use crate::stream::{Applied, Stream, Wake};
+use crate::audience::Demand;
+use crate::list::Wake;
+use crate::relay::Wants;
+use crate::stream::{Applied, Stream};
 
 /// Names of streams that somebody may wait for at once; beyond, the answer is "not found" right away.
 const MAX_AWAITED: usize = 4_096;
@@ -25,7 +28,11 @@ struct Shared {
     streams: RwLock<HashMap<Box<str>, Arc<Stream>>>,
     /// Streams that are not on air and somebody waits for.
     awaited: Mutex<HashMap<Box<str>, watch::Sender<()>>>,
+    /// Streams that come on air when somebody asks for them.
+    expected: RwLock<HashSet<Box<str>>>,
     stale: AtomicU64,
+    /// What is asked of those that feed this node, where it is fed.
+    wants: Option<Wants>,
 }
 
 /// What is held of one stream.
@@ -57,6 +64,21 @@ impl Store {
         Self::default()
     }
 
+    /// An empty store of a node that is fed by others: what is not here is asked for.
+    pub fn fed(wants: Wants) -> Self {
+        Self { shared: Arc::new(Shared { wants: Some(wants), ..Shared::default() }) }
+    }
+
+    /// What is asked of those that feed this node; `None` where its streams are made here.
+    pub fn wants(&self) -> Option<&Wants> {
+        self.shared.wants.as_ref()
+    }
+
+    /// Lets a stream go at once, as if it had never been here.
+    pub(crate) fn forget(&self, name: &StreamName) {
+        self.shared.streams_mut().remove(name.as_str());
+    }
+
     /// The stream with this name (`app/name`), if anything of it is here.
     pub fn find(&self, name: &str) -> Option<Arc<Stream>> {
         self.shared.streams().get(name).cloned()
@@ -75,6 +97,22 @@ impl Store {
         Some(Arrival { shared: self.shared.clone(), name: name.into(), came: Some(came) })
     }
 
+    /// Streams that come on air when somebody asks for them, in place of those named before: who asks is held until they do.
+    pub fn expect(&self, names: impl IntoIterator<Item = StreamName>) {
+        let names = names.into_iter().map(|name| name.as_str().into()).collect();
+        *self.shared.expected.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Who asks for this stream is held until it comes on air.
+    pub(crate) fn expects(&self, name: &str) -> bool {
+        self.shared.expected.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Streams that are not on air and somebody waits for.
+    pub fn awaited(&self) -> Vec<StreamName> {
+        self.shared.awaited().keys().filter_map(|name| name.parse().ok()).collect()
+    }
+
     /// Lets go of what has expired and brings the viewer counts forward. Called about once a second; what is retired
     /// lingers from the first call after it on.
     pub fn sweep(&self, now: Instant, seconds: u64) {
@@ -88,6 +126,17 @@ impl Store {
             let mut streams = self.shared.streams_mut();
             if !stream.sweep(now) {
                 streams.remove(stream.name().as_str());
+            }
+        }
+    }
+
+    /// Tells of every playlist that was asked for since the last time by how many, and once of those that nobody asks for
+    /// any more. Called about once a second; `seconds` count from any fixed moment.
+    pub fn tell(&self, sink: &dyn Demand, seconds: u64) {
+        let streams: Vec<_> = self.shared.streams().values().cloned().collect();
+        for stream in streams {
+            for (demand, viewers) in stream.demands(seconds) {
+                sink.asked(stream.name(), demand, viewers);
             }
         }
     }
@@ -111,6 +160,10 @@ impl Store {
 }
 
 impl Publish for Store {
+    fn withdraw(&self, stream: &StreamName) {
+        self.forget(stream);
+    }
+
     fn publish(&self, stream: &StreamName, update: Update) {
         let applied = self.shared.apply(stream, update);
         applied.wakes.into_iter().for_each(Wake::send);
@@ -131,7 +184,7 @@ impl Shared {
         if let Some(stream) = self.streams().get(name.as_str()) {
             return stream.apply(update);
         }
-        if !matches!(update, Update::Publish(_)) {
+        if !matches!(update, Update::Publish(_) | Update::Sleep { .. }) {
             return Applied::default();
         }
         let mut streams = self.streams_mut();

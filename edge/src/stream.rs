@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::entry::Entry;
 use crate::ledger::Ledger;
-use crate::playlist::{Staged, Verdict, decide, follows};
+use crate::list::{List, Wake};
+use crate::playlist::follows;
 use crate::route::At;
 use crate::viewers::Viewers;
 use crate::wait::Waiter;
@@ -34,6 +36,8 @@ pub enum Answer {
     Gone,
     /// It is not here. It may come.
     NotFound,
+    /// What is here is too old to be shown as live: the way to the origin has been cut for long (EDGE-5).
+    Stale,
 }
 
 /// One stream's objects. One publisher writes, any number of requests read.
@@ -42,13 +46,8 @@ pub struct Stream {
     name: StreamName,
     shelf: RwLock<Shelf>,
     viewers: Viewers,
-}
-
-/// A version to be shown to those who wait for it, once no lock is held.
-#[derive(Debug)]
-pub(crate) struct Wake {
-    sender: watch::Sender<Option<Arc<Entry>>>,
-    entry: Arc<Entry>,
+    /// Milliseconds since the way to the origin was cut, plus 1; 0 where it is not.
+    cut_off: AtomicU32,
 }
 
 /// What an update did.
@@ -96,17 +95,9 @@ enum State {
     Gone,
 }
 
-#[derive(Debug)]
-struct List {
-    /// The newest version that may be seen; `None` until its first one's media are here.
-    current: watch::Sender<Option<Arc<Entry>>>,
-    staged: Staged,
-    hinted: Option<ObjectPath>,
-}
-
 impl Stream {
     pub(crate) fn new(name: StreamName) -> Self {
-        Self { name, shelf: RwLock::default(), viewers: Viewers::default() }
+        Self { name, shelf: RwLock::default(), viewers: Viewers::default(), cut_off: AtomicU32::new(0) }
     }
 
     /// Its name.
@@ -122,8 +113,61 @@ impl Stream {
             State::Here(entry) => Answer::Ready(entry.clone()),
             State::Gone => Answer::Gone,
             State::Awaited { arrival, hold } => Answer::Wait(Waiter::part(arrival.subscribe(), *hold)),
+            State::List(list) if self.is_stale(list) => Answer::Stale,
             State::List(list) => list.read(at),
         }
+    }
+
+    /// How long ago the way to the origin was cut, where it is.
+    pub fn cut_off(&self) -> Option<Duration> {
+        let millis = self.cut_off.load(Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(millis.into()))
+    }
+
+    pub(crate) fn set_cut_off(&self, since: Option<Duration>) {
+        let millis =
+            since.map_or(0, |since| u32::try_from(since.as_millis()).map_or(u32::MAX, |ms| ms.max(1)));
+        self.cut_off.store(millis, Relaxed);
+    }
+
+    /// A list is shown as live for three target durations after the way to the origin was cut.
+    fn is_stale(&self, list: &List) -> bool {
+        let Some(cut_off) = self.cut_off() else { return false };
+        list.target_duration().is_some_and(|target| cut_off > 3 * target)
+    }
+
+    /// Lines (directories) whose playlist was asked for since the last time, and those that somebody waits for.
+    pub(crate) fn take_asked(&self) -> Vec<String> {
+        let shelf = self.shelf();
+        let asked = shelf.slots.iter().filter(|(_, slot)| match &slot.state {
+            State::List(list) => list.take_asked(),
+            State::Awaited { arrival, .. } => arrival.receiver_count() > 0,
+            State::Here(_) | State::Gone => false,
+        });
+        asked
+            .map(|(path, _)| path.as_str().rsplit_once('/').map_or("", |(line, _)| line).to_owned())
+            .collect()
+    }
+
+    /// Lets go at once of all that is in this directory, as if it had never been here.
+    pub(crate) fn withdraw(&self, line: &str) {
+        let mut shelf = self.shelf_mut();
+        let Shelf { slots, ledger, needed, .. } = &mut *shelf;
+        let of_line = |path: &ObjectPath| path.as_str().rsplit_once('/').map_or("", |(line, _)| line) == line;
+        slots.retain(|path, slot| {
+            let gone = of_line(path);
+            match &slot.state {
+                State::Here(entry) if gone => ledger.remove(entry.chunks()),
+                State::List(list) if gone => {
+                    if let Some(entry) = list.current.borrow().as_deref() {
+                        ledger.remove(entry.chunks());
+                    }
+                }
+                _ => {}
+            }
+            !gone
+        });
+        needed.retain(|path, _| !of_line(path));
     }
 
     /// It is on air: it has a multivariant playlist, and has not ended since.
@@ -134,7 +178,11 @@ impl Stream {
     /// Bytes held, and objects that can be fetched.
     pub fn holding(&self) -> (u64, usize) {
         let shelf = self.shelf();
-        let here = |slot: &&Slot| matches!(slot.state, State::Here(_) | State::List(_));
+        let here = |slot: &&Slot| match &slot.state {
+            State::Here(_) => true,
+            State::List(list) => !list.is_asleep(),
+            State::Awaited { .. } | State::Gone => false,
+        };
         (shelf.ledger.bytes(), shelf.slots.values().filter(here).count())
     }
 
@@ -143,12 +191,23 @@ impl Stream {
         &self.viewers
     }
 
+    /// Brings the counts of those who ask for its playlists forward; what is to be told of them.
+    pub(crate) fn demands(&self, seconds: u64) -> Vec<(u8, u32)> {
+        let shelf = self.shelf();
+        let lists = shelf.slots.values().filter_map(|slot| match &slot.state {
+            State::List(list) => list.turn(seconds),
+            _ => None,
+        });
+        lists.collect()
+    }
+
     /// Applies one update. The wakes it returns are sent when no lock is held.
     pub(crate) fn apply(&self, update: Update) -> Applied {
         let mut shelf = self.shelf_mut();
         match update {
             Update::Publish(object) => shelf.publish(object),
             Update::Retire { path, linger } => shelf.retire(path, linger),
+            Update::Sleep { path, demand, hold } => shelf.sleep(&path, demand, hold),
             Update::End { linger } => shelf.end(linger),
         }
     }
@@ -167,40 +226,6 @@ impl Stream {
     }
 }
 
-impl Wake {
-    /// Shows the version, unless a later one was shown meanwhile.
-    pub(crate) fn send(self) {
-        let Self { sender, entry } = self;
-        sender.send_if_modified(|seen| {
-            let later = match (seen.as_deref().and_then(Entry::list), entry.list()) {
-                (Some(seen), Some(list)) => follows(seen, list),
-                _ => true,
-            };
-            if later {
-                *seen = Some(entry);
-            }
-            later
-        });
-    }
-}
-
-impl List {
-    fn new() -> Self {
-        Self { current: watch::Sender::new(None), staged: Staged::default(), hinted: None }
-    }
-
-    fn read(&self, at: At) -> Answer {
-        let current = self.current.borrow();
-        let Some(entry) = current.as_ref() else { return Answer::NotFound };
-        let Some(info) = entry.list() else { return Answer::Ready(entry.clone()) };
-        match decide(info, at) {
-            Verdict::Ready => Answer::Ready(entry.clone()),
-            Verdict::TooFarAhead => Answer::TooFarAhead,
-            Verdict::Wait => Answer::Wait(Waiter::list(self.current.subscribe(), at, info.ahead.hold)),
-        }
-    }
-}
-
 impl Slot {
     fn new(state: State) -> Self {
         Self { state, retired: false, expires: None }
@@ -211,10 +236,10 @@ impl Shelf {
     fn publish(&mut self, object: Object) -> Applied {
         let path = object.path.clone();
         let kind = object.kind;
-        let entry = Arc::new(Entry::new(object));
+        let entry = Entry::new(object);
         let mut applied = match entry.list() {
             Some(_) => self.publish_list(&path, entry),
-            None => self.publish_plain(&path, entry),
+            None => self.publish_plain(&path, Arc::new(entry)),
         };
         if kind == ObjectKind::Multivariant && !self.on_air {
             self.on_air = true;
@@ -239,13 +264,10 @@ impl Shelf {
         applied
     }
 
-    fn publish_list(&mut self, path: &ObjectPath, entry: Arc<Entry>) -> Applied {
+    fn publish_list(&mut self, path: &ObjectPath, entry: Entry) -> Applied {
         let mut applied = Applied::default();
         let needs = entry.list().and_then(|info| info.needs.clone());
-        if self.slots.get(path).is_some_and(|slot| matches!(slot.state, State::Gone)) {
-            self.remembered.retain(|(_, gone)| gone != path);
-            self.slots.remove(path);
-        }
+        self.forget(path);
         let slot = self.slots.entry(path.clone()).or_insert_with(|| Slot::new(State::List(List::new())));
         // A path never changes its kind; an update that tries is left out.
         let State::List(list) = &mut slot.state else {
@@ -260,12 +282,43 @@ impl Shelf {
             return applied;
         }
         (slot.retired, slot.expires) = (false, None);
-        list.staged.insert(entry);
+        let audience = entry.list().and_then(|info| list.audience_of(info));
+        list.staged.insert(Arc::new(entry.watched_by(audience)));
         match self.release(path) {
             Some(wake) => applied.wakes.push(wake),
             None => self.needed.extend(needs.map(|needs| (needs, path.clone()))),
         }
         applied
+    }
+
+    /// Forgets that a path has expired: it comes back.
+    fn forget(&mut self, path: &ObjectPath) {
+        if self.slots.get(path).is_some_and(|slot| matches!(slot.state, State::Gone)) {
+            self.remembered.retain(|(_, gone)| gone != path);
+            self.slots.remove(path);
+        }
+    }
+
+    /// Withdraws a playlist until its next version. Who waits for that goes on waiting.
+    fn sleep(&mut self, path: &ObjectPath, demand: u8, hold: Duration) -> Applied {
+        self.forget(path);
+        let Self { slots, ledger, needed, .. } = self;
+        // The playlist is out of the map while its hint is looked at.
+        let mut slot = slots.remove(path).unwrap_or_else(|| Slot::new(State::List(List::new())));
+        let stale = match &mut slot.state {
+            State::List(list) if !list.has_ended() => {
+                if let Some(earlier) = list.sleep(demand, hold) {
+                    ledger.remove(earlier.chunks());
+                }
+                move_hint(slots, &mut list.hinted, None);
+                needed.retain(|_, waiting| waiting != path);
+                (slot.retired, slot.expires) = (false, None);
+                false
+            }
+            _ => true,
+        };
+        slots.insert(path.clone(), slot);
+        Applied { stale, ..Applied::default() }
     }
 
     /// Takes the newest version of a playlist that may be seen, and moves its hint.
@@ -301,6 +354,7 @@ impl Shelf {
         match slot.state {
             // It was promised and will not come: whoever waits is told at once.
             State::Awaited { .. } => drop(self.slots.remove(&path)),
+            State::List(ref list) if list.is_asleep() => drop(self.slots.remove(&path)),
             State::Gone => {}
             State::Here(_) | State::List(_) => {
                 slot.retired = true;
@@ -313,7 +367,12 @@ impl Shelf {
     fn end(&mut self, linger: Duration) -> Applied {
         self.on_air = false;
         self.needed.clear();
-        self.slots.retain(|_, slot| !matches!(slot.state, State::Awaited { .. }));
+        // Whoever waits for what will not come is told at once.
+        self.slots.retain(|_, slot| match &slot.state {
+            State::Awaited { .. } => false,
+            State::List(list) => !list.is_asleep(),
+            State::Here(_) | State::Gone => true,
+        });
         for (path, slot) in &mut self.slots {
             if !matches!(slot.state, State::Gone) {
                 slot.retired = true;

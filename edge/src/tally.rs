@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use aqueduct_common::event::{EdgeTick, REQUEST_BUCKETS_MICROS};
 use aqueduct_common::object::ObjectKind;
+use http::Version;
+
+use crate::token::Denied;
 
 /// What a request was for: a metric label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +29,11 @@ pub(crate) enum Shed {
     Connections,
     /// `edge.limits.connections_per_ip`.
     ConnectionsPerIp,
-    /// `edge.limits.held_per_connection`.
+    /// `edge.limits.connections_per_second_per_ip`.
+    ConnectionRate,
+    /// `edge.limits.requests_per_second_per_ip`.
+    RequestRate,
+    /// `edge.limits.held_per_connection` and `held_per_rendition`.
     Held,
     /// The head of a request is too large.
     HeadSize,
@@ -42,14 +49,40 @@ pub(crate) enum Shed {
     Handshake,
     /// The process is out of file descriptors.
     Accept,
+    /// Many more resets, empty frames or streams without a request than any player sends.
+    Flood,
+    /// Sent back to prove its address, because many others are in their QUIC handshakes.
+    Unproven,
+    /// A path that is written as no player writes one: dot segments, escaped slashes, a damaged token.
+    Url,
+}
+
+/// What a request came over: a metric label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+    Http3,
+}
+
+impl From<Version> for Protocol {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::HTTP_3 => Self::Http3,
+            Version::HTTP_2 => Self::Http2,
+            _ => Self::Http1,
+        }
+    }
 }
 
 const CLASSES: [&str; 7] = ["multivariant", "playlist", "init", "part", "segment", "page", "other"];
 const STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-const PROTOCOLS: [&str; 2] = ["h1", "h2"];
-const SHEDS: [&str; 10] = [
+const PROTOCOLS: [&str; 3] = ["h1", "h2", "h3"];
+const SHEDS: [&str; 15] = [
     "connections",
     "connections_per_ip",
+    "connection_rate",
+    "request_rate",
     "held",
     "head_size",
     "url_size",
@@ -58,6 +91,9 @@ const SHEDS: [&str; 10] = [
     "malformed",
     "handshake",
     "accept",
+    "flood",
+    "unproven_address",
+    "bad_url",
 ];
 const BUCKETS: usize = REQUEST_BUCKETS_MICROS.len() + 1;
 /// Sheets that connections are spread over, so that threads seldom write to the same memory.
@@ -69,7 +105,9 @@ pub(crate) struct Tally {
     sheets: [Sheet; SHEETS],
     next_sheet: AtomicUsize,
     shed: [AtomicU64; SHEDS.len()],
+    denied: [AtomicU64; Denied::LABELS.len()],
     held: AtomicU64,
+    fetched: AtomicU64,
 }
 
 /// Counters of some of the connections.
@@ -90,6 +128,7 @@ pub(crate) struct Reported {
     buckets: [u64; BUCKETS],
     micros: u64,
     shed: [u64; SHEDS.len()],
+    denied: [u64; Denied::LABELS.len()],
 }
 
 impl From<ObjectKind> for Class {
@@ -106,9 +145,9 @@ impl From<ObjectKind> for Class {
 
 impl Sheet {
     /// A request was answered, after `took` without what it was held.
-    pub(crate) fn request(&self, class: Class, status: u16, http2: bool, took: Duration) {
+    pub(crate) fn request(&self, class: Class, status: u16, protocol: Protocol, took: Duration) {
         let status = usize::from(status / 100).clamp(2, 5) - 2;
-        add(&self.requests[class as usize][status][usize::from(http2)], 1);
+        add(&self.requests[class as usize][status][protocol as usize], 1);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         add(&self.buckets[REQUEST_BUCKETS_MICROS.partition_point(|bound| *bound < micros)], 1);
         add(&self.micros, micros);
@@ -134,6 +173,16 @@ impl Tally {
     /// Something was refused or shed.
     pub(crate) fn shed(&self, reason: Shed) {
         add(&self.shed[reason as usize], 1);
+    }
+
+    /// A viewer was turned away from a protected stream.
+    pub(crate) fn denied(&self, denied: Denied) {
+        add(&self.denied[denied as usize], 1);
+    }
+
+    /// An object was fetched for a request.
+    pub(crate) fn fetched(&self) {
+        add(&self.fetched, 1);
     }
 
     /// A request is held from now on, or no longer.
@@ -164,17 +213,24 @@ impl Tally {
                 }
             }
         }
+        tick.fetched = self.fetched.swap(0, Ordering::Relaxed);
         tick.bytes = self.since(|sheet| &sheet.bytes, &mut last.bytes);
         for (bucket, count) in tick.latency_buckets.iter_mut().enumerate() {
             *count = self.since(|sheet| &sheet.buckets[bucket], &mut last.buckets[bucket]);
         }
         tick.latency_sum_micros = self.since(|sheet| &sheet.micros, &mut last.micros);
-        for (reason, label) in SHEDS.into_iter().enumerate() {
-            let total = self.shed[reason].load(Ordering::Relaxed);
-            let count = total - std::mem::replace(&mut last.shed[reason], total);
+        let mut since = |label, counter: &AtomicU64, last: &mut u64| {
+            let total = counter.load(Ordering::Relaxed);
+            let count = total - std::mem::replace(last, total);
             if count > 0 {
                 tick.shed.push((label, count));
             }
+        };
+        for (reason, label) in SHEDS.into_iter().enumerate() {
+            since(label, &self.shed[reason], &mut last.shed[reason]);
+        }
+        for (reason, label) in Denied::LABELS.into_iter().enumerate() {
+            since(label, &self.denied[reason], &mut last.denied[reason]);
         }
         tick
     }
@@ -200,17 +256,18 @@ mod tests {
         let sheets = [tally.assign(), tally.assign()];
         assert_ne!(sheets[0], sheets[1]);
         for sheet in sheets.map(|number| tally.sheet(number)) {
-            sheet.request(Class::Part, 206, true, Duration::from_micros(1_000));
+            sheet.request(Class::Part, 206, Protocol::Http3, Duration::from_micros(1_000));
             sheet.sent(500);
         }
-        tally.sheet(0).request(Class::Other, 404, false, Duration::from_secs(60));
+        tally.sheet(0).request(Class::Other, 404, Protocol::Http1, Duration::from_secs(60));
         tally.shed(Shed::SlowReader);
+        tally.denied(Denied::Expired);
         tally.hold(true);
         let tick = tally.tick(&mut last);
-        assert_eq!(tick.requests, [("part", "2xx", "h2", 2), ("other", "4xx", "h1", 1)]);
+        assert_eq!(tick.requests, [("part", "2xx", "h3", 2), ("other", "4xx", "h1", 1)]);
         assert_eq!((tick.bytes, tick.blocked, tick.latency_sum_micros), (1_000, 1, 60_002_000));
         assert_eq!((tick.latency_buckets[0], tick.latency_buckets[13]), (2, 1));
-        assert_eq!(tick.shed, [("slow_reader", 1)]);
+        assert_eq!(tick.shed, [("slow_reader", 1), ("token_expired", 1)]);
         tally.hold(false);
         let tick = tally.tick(&mut last);
         assert_eq!((tick.requests.len(), tick.bytes, tick.blocked, tick.shed.len()), (0, 0, 0, 0));

@@ -10,12 +10,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::conn::Conn;
+use crate::flood::{Watch, Worth};
 
-/// A connection's bytes. It notes when some come in, so that a head that trickles is told from an idle connection.
+/// A connection's bytes. It notes when some come in, so that a head that trickles is told from an idle connection, and a
+/// flood of frames from requests.
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: Socket,
     conn: Arc<Conn>,
+    watch: Watch,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,7 @@ macro_rules! either {
 
 impl Wire {
     pub(crate) fn new(socket: Socket, conn: Arc<Conn>) -> Self {
-        Self { socket, conn }
+        Self { socket, conn, watch: Watch::default() }
     }
 }
 
@@ -50,6 +53,10 @@ impl AsyncRead for Wire {
         let polled = either!(self.as_mut(), socket => Pin::new(socket).poll_read(cx, buf));
         if buf.filled().len() > before {
             self.conn.heard();
+            let worth = Worth { requests: self.conn.requests(), moved: self.conn.moved() };
+            if let Some(reason) = self.watch.push(&buf.filled()[before..], worth) {
+                self.conn.shed(reason);
+            }
         }
         polled
     }

@@ -354,3 +354,86 @@ async fn requests_are_counted_by_class_status_and_protocol() {
     assert_eq!(answered, 3);
     assert!(bytes >= 2_000 + list_text(52).len() as u64);
 }
+
+/// The playlist whose newest part is this one, of a publisher that wants to know who asks.
+fn publish_wanted(world: &World, newest: u64) {
+    let wanted = PlaylistInfo { demand: Some(16), ..info(newest) };
+    world.store.publish(&name(), publish_part(newest));
+    world.store.publish(&name(), list_with(wanted, list_text(newest)));
+}
+
+fn sleep(world: &World, hold: Duration) {
+    let path = world::path("e1/v0/media.m3u8");
+    world.store.publish(&name(), Update::Sleep { path, demand: 16, hold });
+}
+
+/// What is told within some seconds, until it fulfils the condition.
+async fn until_told(world: &World, wanted: impl Fn(&[(u8, u32)]) -> bool) -> Vec<(u8, u32)> {
+    let mut told = Vec::new();
+    for _ in 0..1_000 {
+        told.extend(world.asked.take());
+        if wanted(&told) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    told
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_playlist_is_told_of_once_a_second() {
+    let mut world = World::live().await;
+    let client = world.h2c().await;
+    // Who asks for what nobody wants to know of is not counted.
+    client.get_with(LIST, &[("user-agent", "none")]).await;
+    publish_wanted(&world, 53);
+    // The same one twice, one by another agent, one that is held.
+    for agent in ["one", "one", "two"] {
+        client.get_with(LIST, &[("user-agent", agent)]).await;
+    }
+    let target = format!("{LIST}?_HLS_msn=11&_HLS_part=0&CMCD=sid%3D%22three%22");
+    let held = tokio::spawn(client.send(Method::GET, &target, &[]));
+    until_held(&mut world, 1).await;
+    let told = until_told(&world, |told| told.contains(&(16, 3))).await;
+    assert_eq!(told.last(), Some(&(16, 3)), "{told:?}");
+    assert!(told.len() <= 3, "not each request: {told:?}");
+    // Who is held goes on asking.
+    assert_eq!(until_told(&world, |told| told.len() == 2).await, [(16, 3), (16, 3)]);
+    for newest in 54..=55 {
+        publish_wanted(&world, newest);
+    }
+    assert_eq!(held.await.unwrap().unwrap().text(), list_text(55));
+}
+
+#[tokio::test]
+async fn a_sleeping_playlist_calls_at_once_and_answers_with_what_comes() {
+    let world = World::live().await;
+    publish_wanted(&world, 53);
+    sleep(&world, Duration::from_secs(20));
+    let client = world.h2c().await;
+    let bad = client.get(&format!("{LIST}?_HLS_msn=x")).await;
+    assert_eq!(bad.status.as_u16(), 400);
+    assert_eq!(world.asked.take(), [], "nobody waits for that");
+    // As it is, of the past with a delta, and far ahead: all of them of one address and agent, at once.
+    let queries = ["", "?_HLS_msn=3&_HLS_part=1&_HLS_skip=YES", "?_HLS_msn=9000&_HLS_part=2"];
+    let held = queries.map(|query| tokio::spawn(client.send(Method::GET, &format!("{LIST}{query}"), &[])));
+    let told = until_told(&world, |told| told.len() >= 2).await;
+    assert!(told.len() <= 4 && told.iter().all(|told| *told == (16, 1)), "at once and while held: {told:?}");
+    assert!(held.iter().all(|held| !held.is_finished()));
+    publish_wanted(&world, 90);
+    for held in held {
+        let reply = held.await.unwrap().unwrap();
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, list_text(90).as_str()), "the newest, whole");
+        // It need not be the version that was named.
+        assert_eq!(reply.header("cache-control"), Some("no-cache"));
+    }
+}
+
+#[tokio::test]
+async fn a_sleeping_playlist_that_nobody_wakes_is_answered_503() {
+    let world = World::live().await;
+    sleep(&world, Duration::from_millis(30));
+    let reply = world.http1().await.get(LIST).await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("1")));
+    assert_eq!(world.asked.take().first(), Some(&(16, 1)));
+}

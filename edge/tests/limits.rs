@@ -66,6 +66,53 @@ async fn a_player_that_vanishes_frees_its_requests() {
 }
 
 #[tokio::test]
+async fn one_session_holds_no_more_than_its_share_of_a_rendition() {
+    let mut world = World::with(Limits { held_per_rendition: 2, ..Limits::default() }).await;
+    go_live(&world.store, 52);
+    let clients = [world.h2c().await, world.http1().await];
+    let session = ("cmcd-session", "sid=\"one\"");
+    let waiting: Vec<_> =
+        clients.iter().map(|client| tokio::spawn(client.send(Method::GET, NEXT, &[session]))).collect();
+    world.tick(|tick| tick.blocked == 2).await;
+    let refused = clients[0].send(Method::GET, NEXT, &[session]).await.unwrap();
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, Some("1")));
+    shed(&mut world, "held").await;
+    // Another session on the same connection, and one that tells none, wait as they like.
+    let others = [("cmcd-session", "sid=\"two\""), ("accept", "*/*")];
+    let more = others.map(|header| tokio::spawn(clients[0].send(Method::GET, NEXT, &[header])));
+    world.tick(|tick| tick.blocked == 4).await;
+    drop((waiting, more));
+}
+
+#[tokio::test]
+async fn one_address_may_ask_and_connect_so_often() {
+    let limits = Limits { requests_per_second_per_ip: 10, ..Limits::default() };
+    let mut world = World::with(limits).await;
+    go_live(&world.store, 52);
+    let clients = [world.h2c().await, world.http1().await];
+    let mut refused = None;
+    // More than two seconds' worth, over two connections: some are refused, and told when to come again.
+    for turn in 0..200 {
+        let reply = clients[turn % 2].get(LIST).await;
+        if reply.status.as_u16() == 429 {
+            refused = Some(reply.header("retry-after").map(str::to_owned));
+        }
+    }
+    assert_eq!(refused, Some(Some("1".to_owned())));
+    shed(&mut world, "request_rate").await;
+    // A second later the address is welcome again.
+    world.tick(|_| true).await;
+    assert_eq!(clients[0].get(LIST).await.status.as_u16(), 200);
+
+    let mut world = World::with(Limits { connections_per_second_per_ip: 2, ..Limits::default() }).await;
+    for _ in 0..12 {
+        let socket = TcpStream::connect(world.http).await.unwrap();
+        drop(socket);
+    }
+    shed(&mut world, "connection_rate").await;
+}
+
+#[tokio::test]
 async fn one_connection_holds_no_more_than_its_share() {
     let mut world = World::with(Limits { held_per_connection: 3, ..Limits::default() }).await;
     go_live(&world.store, 52);

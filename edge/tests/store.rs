@@ -252,6 +252,67 @@ enum Step {
     Retire(u64),
 }
 
+fn sleep(store: &Store) {
+    let hold = Duration::from_secs(5);
+    store.publish(&name(), Update::Sleep { path: path(LIST), demand: 16, hold });
+}
+
+#[tokio::test]
+async fn a_playlist_that_sleeps_holds_whoever_asks_and_answers_with_its_next_version() {
+    let store = Store::new();
+    go_live(&store, 52);
+    let before = bytes(&store);
+    let early = tokio::spawn(wait(&store, LIST, At::Part(11, 0)).arrived());
+    let hinted = tokio::spawn(wait(&store, &part(53), At::Now).arrived());
+    sleep(&store);
+    assert!(hinted.await.unwrap().is_none(), "what was hinted does not come");
+    assert!(bytes(&store) < before, "its text is let go");
+    // Nothing is in the past, and nothing too far ahead.
+    let asleep = [At::Now, At::Segment(3), At::Part(10, 2), At::Part(11, 4), At::Part(9_000, 0)].map(|at| {
+        let waiter = wait(&store, LIST, at);
+        assert!(waiter.is_asleep(), "{at:?}");
+        assert_eq!(waiter.hold(), Duration::from_secs(5));
+        tokio::spawn(waiter.arrived())
+    });
+    tokio::task::yield_now().await;
+    assert!(!early.is_finished() && asleep.iter().all(|one| !one.is_finished()));
+    store.publish(&name(), publish_part(70));
+    store.publish(&name(), publish_list(70));
+    for waiting in asleep {
+        assert_eq!(text(&waiting.await.unwrap().unwrap()), list_text(70));
+    }
+    assert_eq!(text(&early.await.unwrap().unwrap()), list_text(70));
+    assert_eq!(text(&ready(&store, LIST)), list_text(70));
+    assert!(matches!(read(&store, LIST, At::Part(9_000, 0)), Answer::TooFarAhead), "it is awake");
+    // Versions that wait for their media do not wake it, and those that come after do.
+    sleep(&store);
+    store.publish(&name(), publish_list(71));
+    wait(&store, LIST, At::Now);
+    store.publish(&name(), publish_part(71));
+    assert_eq!(text(&ready(&store, LIST)), list_text(71));
+}
+
+#[tokio::test]
+async fn a_playlist_may_sleep_before_it_was_ever_out_and_vanish_without_waking() {
+    let store = Store::new();
+    store.publish(&name(), world::publish_multivariant());
+    for leave in
+        [Update::Retire { path: path(LIST), linger: Duration::ZERO }, Update::End { linger: Duration::ZERO }]
+    {
+        sleep(&store);
+        assert_eq!(store.holdings()[0].objects, 1, "there is nothing of it");
+        let waiting = tokio::spawn(wait(&store, LIST, At::Now).arrived());
+        store.publish(&name(), leave);
+        assert!(waiting.await.unwrap().is_none(), "whoever waits is told at once");
+        assert!(matches!(read(&store, LIST, At::Now), Answer::NotFound));
+    }
+    // What has ended does not sleep.
+    go_live(&store, 10);
+    store.publish(&name(), list_with(PlaylistInfo { ended: true, hint: None, ..info(10) }, "end".into()));
+    sleep(&store);
+    assert_eq!((text(&ready(&store, LIST)), store.stale()), (Bytes::from("end"), 1));
+}
+
 const WINDOW: u64 = 4;
 
 /// Parts come in order; playlist versions come in any order, before or after their media, and more than once.

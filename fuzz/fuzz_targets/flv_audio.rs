@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let mut demuxer = Demuxer::default();
+    let mut demuxer = Demuxer::new(true);
     let mut configured = false;
     for (index, body) in aqueduct_fuzz::pieces(data).enumerate() {
         let body = Bytes::copy_from_slice(body);
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         demuxer.push(&Message { kind: MediaKind::Audio, timestamp: index as u32 * 21, body });
         while let Some(demuxed) = demuxer.poll() {
             match demuxed {
-                Demuxed::Config(config) => {
+                Demuxed::Config(_, config) => {
                     assert_eq!(config.kind(), TrackKind::Audio);
                     configured = true;
                 }

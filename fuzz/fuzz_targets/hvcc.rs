@@ -1,4 +1,4 @@
-//! `hvcC`: parsing, the normal form, and updates by in-band parameter sets.
+//! `hvcC`: parsing, the normal form, and updates by in-band parameter sets and SEI.
 #![no_main]
 
 use aqueduct_common::CodecConfig;
@@ -18,6 +18,10 @@ fuzz_target!(|data: &[u8]| {
         if let Ok(Some(updated)) = config.updated(std::slice::from_ref(set)) {
             config = updated;
         }
+    }
+    // The same bytes as a keyframe behind 4-byte lengths: what its SEI says changes nothing a second time.
+    if let Some(described) = config.described(&data) {
+        assert_eq!((&described.record, described.described(&data)), (&config.record, None));
     }
     let held = config.parameter_sets();
     let again = HevcConfig::from_parameter_sets(&held, &held, &held).expect("held sets make a record");

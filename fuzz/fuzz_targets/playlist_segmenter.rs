@@ -2,9 +2,10 @@
 //! there.
 #![no_main]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use aqueduct_common::feed::Break;
+use aqueduct_common::feed::{Absence, Break};
 use aqueduct_common::track::Grid;
 use aqueduct_common::{ClockMap, Feed, MediaTime, Sample, Timescale, Track, TrackId, TrackSet, WallTime};
 use aqueduct_fuzz::codecs;
@@ -28,6 +29,9 @@ struct Source {
     fixed: bool,
     config: bool,
     audio: u8,
+    /// Rungs below the picture, and which of them have half its frames.
+    rungs: u8,
+    halves: u8,
 }
 
 #[derive(Arbitrary, Debug, PartialEq)]
@@ -62,6 +66,62 @@ enum Step {
     Clock {
         by: i32,
     },
+    Rung {
+        which: u8,
+        turn: Turn,
+    },
+}
+
+/// What happens to a rung.
+#[derive(Arbitrary, Debug)]
+enum Turn {
+    /// Its encoder is gone, with or without a word.
+    Lose(u8),
+    /// It makes frames again: of all since the newest keyframe, or from a sync sample with the next frame on, which may
+    /// be announced.
+    Start { replay: bool, now: bool, announced: bool },
+    /// It comes this many frames behind the picture.
+    Late(u8),
+    /// Its next frame is no sync sample, whatever it should be.
+    Miss,
+    /// Another encoder has taken over, with these parameters.
+    Change { config: bool },
+}
+
+/// A rung as an encoder makes it of the picture's frames.
+struct Rung {
+    track: Track,
+    half: bool,
+    on: bool,
+    miss: bool,
+    late: u8,
+    begins: bool,
+    odd: bool,
+    held: Option<Sample>,
+    coming: VecDeque<Sample>,
+}
+
+impl Rung {
+    fn encode(&mut self, frame: &Sample) {
+        if !self.on {
+            return;
+        }
+        let begins = std::mem::take(&mut self.begins);
+        let sync = begins || frame.sync && !std::mem::take(&mut self.miss);
+        let own = Sample { track: self.track.id, sync, ..frame.clone() };
+        self.odd = !(begins || frame.sync || self.odd);
+        match self.held.take() {
+            _ if !self.half => self.coming.push_back(own),
+            Some(mut held) if self.odd => {
+                held.duration += own.duration;
+                self.coming.push_back(held);
+            }
+            held => {
+                self.coming.extend(held);
+                self.held = Some(own);
+            }
+        }
+    }
 }
 
 struct Feeder {
@@ -74,6 +134,9 @@ struct Feeder {
     next: [i64; 2],
     awaits_sync: bool,
     since_sync: u8,
+    rungs: Vec<Rung>,
+    /// Frames since the newest keyframe.
+    gop: Vec<Sample>,
 }
 
 fuzz_target!(|input: (Source, bool, Vec<Step>)| {
@@ -104,11 +167,21 @@ impl Feeder {
             stream: Stream::new(name, Plan::default(), origin),
             contract: Contract::default(),
             listing: Listing::default(),
-            source: Source { kinds: Kinds::Both, fps: 25, fixed: true, config: true, audio: 0 },
+            source: Source {
+                kinds: Kinds::Both,
+                fps: 25,
+                fixed: true,
+                config: true,
+                audio: 0,
+                rungs: 0,
+                halves: 0,
+            },
             tracks: Arc::default(),
             next: [0, 0],
             awaits_sync: true,
             since_sync: 0,
+            rungs: Vec::new(),
+            gop: Vec::new(),
         }
     }
 
@@ -144,15 +217,35 @@ impl Feeder {
             grid,
             reorder_delay: 0,
             language: "und".into(),
+            bandwidth: None,
         };
         let mut tracks = Vec::new();
+        self.rungs.clear();
         if self.source.kinds != Kinds::Audio {
             tracks.push(track(TrackId::VIDEO, codecs::video(self.source.config), Timescale::VIDEO, grid));
+            // Rungs of a source of no fixed rate are made of another one.
+            let count = if self.source.fixed { self.source.rungs % 4 } else { 0 };
+            for index in 0..count {
+                // Half of a slow picture is made by nobody: a ladder halves what is faster than 30 a second.
+                let half = self.source.halves & (1 << index) != 0 && self.source.fps > 30;
+                let spacing = MediaTime::new(self.spacing() * if half { 2 } else { 1 }, Timescale::VIDEO);
+                let id = TrackId(TrackId::FIRST_ENCODED.0 + index);
+                let codec = codecs::video(self.source.config);
+                let track = Track {
+                    bandwidth: Some(300_000),
+                    ..track(id, codec, Timescale::VIDEO, Grid::Fixed(spacing))
+                };
+                tracks.push(track.clone());
+                let (on, held, coming) = (true, None, VecDeque::new());
+                let (miss, begins, late, odd) = (false, false, 0, false);
+                self.rungs.push(Rung { track, half, on, miss, late, begins, odd, held, coming });
+            }
         }
         if self.source.kinds != Kinds::Video {
             let grid = Grid::Fixed(MediaTime::new(samples.into(), rate));
             tracks.push(track(TrackId::AUDIO, audio, rate, grid));
         }
+        self.gop.clear();
         self.tracks = Arc::new(TrackSet { tracks });
         self.next = [(start * 90_000.0).ceil() as i64, (start * f64::from(rate.hz())).ceil() as i64];
         self.push(Feed::Tracks(self.tracks.clone()));
@@ -179,9 +272,49 @@ impl Feeder {
                     [(start * 90_000.0).ceil() as i64, (start * f64::from(self.rate())).ceil() as i64];
                 self.clock(0);
                 self.awaits_sync = true;
+                self.gop.clear();
+                for rung in &mut self.rungs {
+                    rung.held = None;
+                    rung.coming.clear();
+                }
             }
+            Step::Rung { which, turn } => self.turn(which, turn),
             Step::Tracks { source, skip } => self.announce(source, skip),
             Step::Clock { by } => self.clock(by),
+        }
+    }
+
+    fn turn(&mut self, which: u8, turn: Turn) {
+        let index = usize::from(which) % self.rungs.len().max(1);
+        let Some(rung) = self.rungs.get_mut(index) else { return };
+        match turn {
+            Turn::Lose(how) => {
+                (rung.on, rung.held) = (false, None);
+                rung.coming.clear();
+                let track = rung.track.id;
+                let absences = [Absence::Failed, Absence::Shed, Absence::Asleep];
+                if let Some(absence) = absences.get(usize::from(how % 4)) {
+                    self.push(Feed::Lost(track, *absence));
+                }
+            }
+            Turn::Start { replay, now, announced } if !rung.on => {
+                (rung.on, rung.odd, rung.begins) = (true, false, now);
+                let track = rung.track.id;
+                if replay {
+                    self.gop.iter().for_each(|frame| rung.encode(frame));
+                }
+                if announced {
+                    self.push(Feed::Returns(track, MediaTime::new(self.next[0], Timescale::VIDEO)));
+                }
+            }
+            Turn::Start { .. } => {}
+            Turn::Late(frames) => rung.late = frames,
+            Turn::Miss => rung.miss = true,
+            Turn::Change { config } => {
+                rung.track.codec = codecs::video(config);
+                let track = rung.track.clone();
+                self.push(Feed::Changed(Arc::new(track)));
+            }
         }
     }
 
@@ -212,6 +345,23 @@ impl Feeder {
         self.sample(TrackId::VIDEO, spacing, sync);
     }
 
+    /// What the rungs make of a picture.
+    fn encode(&mut self, frame: &Sample) {
+        if frame.sync {
+            self.gop.clear();
+        }
+        self.gop.push(frame.clone());
+        let mut there = Vec::new();
+        for rung in &mut self.rungs {
+            rung.encode(frame);
+            let late = usize::from(rung.late);
+            while rung.coming.len() > late {
+                there.extend(rung.coming.pop_front());
+            }
+        }
+        there.into_iter().for_each(|sample| self.push(Feed::Sample(sample)));
+    }
+
     fn sound(&mut self) {
         if self.source.kinds == Kinds::Video {
             return;
@@ -225,7 +375,7 @@ impl Feeder {
         let next = &mut self.next[usize::from(track.0)];
         let dts = MediaTime::new(*next, scale);
         *next += duration;
-        self.push(Feed::Sample(Sample {
+        let sample = Sample {
             track,
             dts,
             pts: dts,
@@ -234,11 +384,23 @@ impl Feeder {
             disposable: false,
             payload: Bytes::from_static(b"coded frame"),
             received: self.wall(),
-        }));
+        };
+        self.push(Feed::Sample(sample.clone()));
+        if track == TrackId::VIDEO {
+            self.encode(&sample);
+        }
     }
 
     fn push(&mut self, message: Feed) {
-        self.contract.check(&message);
+        // What a worker makes may break off; the contract is that of a publisher.
+        let of_rung = match &message {
+            Feed::Sample(sample) => sample.track >= TrackId::FIRST_ENCODED,
+            Feed::Changed(_) | Feed::Lost(..) | Feed::Returns(..) => true,
+            _ => false,
+        };
+        if !of_rung {
+            self.contract.check(&message);
+        }
         self.stream.push(message, self.wall());
         self.drain();
     }

@@ -42,6 +42,7 @@ fn check(target: &Target<'_>) {
             target_duration: Duration::from_secs(1),
             ended: false,
             needs: None,
+            demand: None,
         };
         let verdict = decide(&list, at);
         assert!(at != At::Now || verdict == Verdict::Ready);

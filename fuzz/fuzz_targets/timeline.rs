@@ -1,9 +1,10 @@
 //! The timeline under any order of frames, stamps and publishers: what comes out keeps the contract of a feed.
 #![no_main]
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use aqueduct_common::{TrackKind, WallTime};
+use aqueduct_common::{TrackId, TrackKind, WallTime};
 use aqueduct_fuzz::codecs;
 use aqueduct_fuzz::contract::Contract;
 use aqueduct_ingest::demux::CodedFrame;
@@ -42,6 +43,18 @@ enum Step {
     Silence {
         millis: u16,
     },
+    /// Frames of a further track, video 2 to 4 or audio 7 and 8, stamped this far from the newest picture or sound.
+    Further {
+        track: u8,
+        off: i16,
+        sync: bool,
+        count: u8,
+    },
+    /// Another configuration for it.
+    FurtherConfig {
+        track: u8,
+        config: u8,
+    },
     Video {
         config: bool,
     },
@@ -66,6 +79,8 @@ struct Publisher {
     configured: [bool; 2],
     awaits_sync: bool,
     audio: u8,
+    /// Further tracks that have a configuration, and whether a sync frame has to come next.
+    further: HashMap<TrackId, bool>,
 }
 
 fuzz_target!(|steps: Vec<Step>| {
@@ -92,6 +107,7 @@ impl Publisher {
             configured: [false; 2],
             awaits_sync: true,
             audio: 0,
+            further: HashMap::new(),
         }
     }
 
@@ -100,17 +116,18 @@ impl Publisher {
         (self.video, self.sound) = (at, at);
         self.configured = [false; 2];
         self.awaits_sync = true;
+        self.further.clear();
     }
 
     fn video_config(&mut self, choice: bool) {
-        self.timeline.config(codecs::video(choice));
+        self.timeline.config(TrackId::VIDEO, codecs::video(choice));
         self.configured[0] = true;
         self.awaits_sync = true;
     }
 
     fn audio_config(&mut self, choice: u8) {
         self.audio = choice;
-        self.timeline.config(codecs::audio(choice).0);
+        self.timeline.config(TrackId::AUDIO, codecs::audio(choice).0);
         self.configured[1] = true;
     }
 
@@ -136,6 +153,10 @@ impl Publisher {
                 self.sound = self.sound.wrapping_add_signed(by);
             }
             Step::Silence { millis } => self.elapsed += u64::from(millis),
+            Step::Further { track, off, sync, count } => {
+                (0..count % 16).for_each(|index| self.beside(further(track), off, sync && index == 0));
+            }
+            Step::FurtherConfig { track, config } => self.further_config(further(track), config),
             Step::Video { config } => self.video_config(config),
             Step::Audio { config } => self.audio_config(config),
             Step::Return { at } => {
@@ -160,6 +181,7 @@ impl Publisher {
         let sync = sync || self.awaits_sync;
         self.awaits_sync = false;
         self.push(CodedFrame {
+            track: TrackId::VIDEO,
             kind: TrackKind::Video,
             timestamp: self.video,
             nanos: 0,
@@ -182,6 +204,7 @@ impl Publisher {
             return;
         }
         self.push(CodedFrame {
+            track: TrackId::AUDIO,
             kind: TrackKind::Audio,
             timestamp: self.sound,
             nanos: 0,
@@ -191,6 +214,33 @@ impl Publisher {
             samples,
             nominal: i64::from(samples) * 705_600_000 / rate as i64,
             payload: Bytes::from_static(&[0x21, 0, 0, 0, 0, 0x1c]),
+        });
+    }
+
+    fn further_config(&mut self, track: TrackId, config: u8) {
+        let config = if is_sound(track) { codecs::audio(config).0 } else { codecs::video(config % 2 == 0) };
+        self.timeline.config(track, config);
+        self.further.insert(track, true);
+    }
+
+    fn beside(&mut self, track: TrackId, off: i16, sync: bool) {
+        if !self.further.contains_key(&track) {
+            self.further_config(track, 0);
+        }
+        let awaits_sync = self.further.insert(track, false).unwrap_or(true);
+        let sound = is_sound(track);
+        let (kind, stamp) = if sound { (TrackKind::Audio, self.sound) } else { (TrackKind::Video, self.video) };
+        self.push(CodedFrame {
+            track,
+            kind,
+            timestamp: stamp.wrapping_add_signed(off.into()),
+            nanos: 0,
+            cts: 0,
+            sync: sync || sound || awaits_sync,
+            disposable: false,
+            samples: if sound { 1_024 } else { 0 },
+            nominal: if sound { 1_024 * 14_700 } else { 0 },
+            payload: Bytes::from_static(&[0, 0, 0, 1, 0x65]),
         });
     }
 
@@ -207,5 +257,15 @@ impl Publisher {
             self.contract.check(&message);
         }
         self.timeline.take_counts().for_each(drop);
+        while self.timeline.take_notice().is_some() {}
     }
+}
+
+/// One of five further tracks.
+fn further(choice: u8) -> TrackId {
+    TrackId([2, 3, 4, 7, 8][usize::from(choice % 5)])
+}
+
+fn is_sound(track: TrackId) -> bool {
+    track.0 >= 7
 }

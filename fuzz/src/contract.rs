@@ -1,6 +1,6 @@
 //! The contract of a feed, which the timeline keeps and the packager trusts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aqueduct_common::{Feed, MediaTime, Sample, TrackId, TrackSet};
@@ -19,6 +19,8 @@ pub struct Contract {
     ends: HashMap<TrackId, MediaTime>,
     /// Tracks whose next sample need not follow the one before.
     broken: HashMap<TrackId, bool>,
+    /// Tracks that go on with a sync sample.
+    away: HashSet<TrackId>,
 }
 
 impl Contract {
@@ -33,6 +35,17 @@ impl Contract {
             Feed::Discontinuity(_) => {
                 assert!(self.tracks.is_some(), "a discontinuity before the tracks");
                 self.interrupt();
+            }
+            Feed::Changed(track) => {
+                assert!(track.id > TrackId::AUDIO, "the first tracks change by an announcement")
+            }
+            Feed::Lost(track, _) => {
+                assert!(*track > TrackId::AUDIO, "the first tracks break, they are not lost");
+                self.broken.insert(*track, true);
+                self.away.insert(*track);
+            }
+            Feed::Returns(track, _) => {
+                assert!(*track >= TrackId::FIRST_ENCODED, "only what is encoded here returns so")
             }
             Feed::Clock(_) => self.clocked = true,
             Feed::Sample(sample) => self.check_sample(sample),
@@ -61,6 +74,8 @@ impl Contract {
             assert!(sample.sync, "the reference track begins with a sync sample");
             self.awaits_sync = false;
         }
+        assert!(sample.sync || !self.away.remove(&sample.track), "it is back with a sync sample");
+        self.away.remove(&sample.track);
         let broken = self.broken.insert(sample.track, false).unwrap_or(true);
         if let Some(end) = self.ends.insert(sample.track, sample.end()) {
             if broken {

@@ -4,6 +4,7 @@
 pub mod codecs;
 pub mod contract;
 pub mod listing;
+pub mod messages;
 pub mod publisher;
 
 use std::time::Instant;

@@ -13,6 +13,8 @@ pub struct Listing {
     bodies: HashMap<String, Bytes>,
     /// By playlist: version, TARGETDURATION line, PART-TARGET line.
     playlists: HashMap<String, (Version, [String; 2])>,
+    /// Playlists that sleep, or slept.
+    asleep: HashSet<String>,
     /// Segments that were compared with their parts.
     joined: HashSet<String>,
     ended: bool,
@@ -27,7 +29,12 @@ impl Listing {
             Update::Retire { path, .. } => {
                 let path = path.as_str();
                 let known = self.bodies.contains_key(path) || self.playlists.contains_key(path);
-                assert!(known, "{path} was never there");
+                assert!(known || self.asleep.contains(path), "{path} was never there");
+            }
+            Update::Sleep { path, .. } => {
+                let path = path.as_str();
+                assert!(!self.bodies.contains_key(path), "{path} is no playlist");
+                self.asleep.insert(path.to_owned());
             }
             Update::End { .. } => self.ended = true,
         }
@@ -65,7 +72,8 @@ impl Listing {
         let target: u64 = value(&target).parse().expect("TARGETDURATION is a whole number");
         let longest_part = micros(value(part_inf.split('=').next_back().expect("a value")));
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let (mut parts, mut parts_sum, mut gap) = (Vec::new(), 0, false);
+        let (mut parts, mut parts_sum, mut gap, mut missing) = (Vec::new(), 0, false, false);
+        let mut resumes = false;
         // The part before, where it may not be shorter than the rule says unless it is its segment's last.
         let mut short = None;
         for line in text.lines() {
@@ -74,6 +82,17 @@ impl Listing {
                 let duration = micros(duration);
                 parts_sum += duration;
                 let uri = rest.split('"').next().expect("a URI");
+                if rest.contains("GAP=YES") {
+                    // The part before it may be short; the one behind it is something to begin with.
+                    (short, missing, resumes) = (None, true, true);
+                    assert!(
+                        !self.bodies.contains_key(&format!("{folder}/{uri}")),
+                        "LLHLS-18: {uri} is there"
+                    );
+                    continue;
+                }
+                let begins = !std::mem::take(&mut resumes) || rest.contains("INDEPENDENT=YES");
+                assert!(begins, "{uri} comes after a gap");
                 let body = self.body(folder, uri);
                 assert_eq!(short, None, "LLHLS-3: us of the part before {uri} in {part_inf}");
                 let full = duration * 100 >= longest_part * 85 || rest.contains("INDEPENDENT=YES");
@@ -87,17 +106,22 @@ impl Listing {
                 let duration = micros(duration.trim_end_matches(','));
                 assert!(
                     (duration + 500_000) / 1_000_000 <= target,
-                    "LLHLS-1: {line} in a target of {target}"
+                    "LLHLS-1: {line} in a target of {target}\n{text}"
                 );
-                if !parts.is_empty() {
+                if !parts.is_empty() || missing {
+                    assert_eq!(missing, gap, "LLHLS-18: {line}");
                     // Each is rounded to a microsecond by itself.
                     let off = duration.abs_diff(parts_sum);
-                    assert!(off <= parts.len() as u64, "LLHLS-11: {line} of parts that last {parts_sum} us");
+                    let most = if missing { 100 } else { parts.len() as u64 };
+                    assert!(off <= most, "LLHLS-11: {line} of parts that last {parts_sum} us");
                 }
                 parts_sum = 0;
             } else if line == "#EXT-X-GAP" {
                 gap = true;
-            } else if !line.starts_with('#') && !line.is_empty() && !std::mem::take(&mut gap) {
+            } else if !line.starts_with('#') && std::mem::take(&mut gap) {
+                parts.clear();
+                missing = false;
+            } else if !line.starts_with('#') && !line.is_empty() {
                 let segment = self.body(folder, line).clone();
                 if !parts.is_empty() && self.joined.insert(format!("{folder}/{line}")) {
                     assert_eq!(parts.concat(), segment[..], "CMAF-8: a segment is its parts");

@@ -18,8 +18,22 @@ const PARTS_AHEAD: u64 = 1_000;
 /// Segments that may have been published since the newest checkpoint, beside one for each second.
 const SEGMENTS_AHEAD: u64 = 2;
 
+/// Bits of an epoch's number below its second. They are any at first, so that two nodes that begin one stream in the same
+/// second do not share its URLs. With them a number is exact as a JSON number, too, for centuries.
+const APART_BITS: u32 = 20;
+
 /// File of the newest epoch's number. No stream's file is named so: names do not begin with a dot.
 const EPOCH: &str = ".epoch";
+
+/// Other nodes that may go on with this node's streams, and whose streams this one may go on with.
+pub trait Elsewhere: Send + Sync + std::fmt::Debug {
+    /// Whoever goes on with the stream is to know this. Never blocks.
+    fn tell(&self, stream: &StreamName, checkpoint: &str);
+
+    /// What the node said last that had the stream before, and how long ago that was taken at most. The nodes' clocks need
+    /// not agree.
+    fn heard(&self, stream: &StreamName) -> Option<(String, Duration)>;
+}
 
 /// How far a stream has come. Numbers are those that come next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -72,6 +86,9 @@ pub struct Checkpoints {
 #[derive(Debug)]
 struct Shared {
     dir: Option<PathBuf>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// What tells this process's epochs from those of other nodes.
+    apart: u64,
     given: Mutex<Given>,
 }
 
@@ -109,7 +126,14 @@ impl Drop for Running {
 impl Checkpoints {
     /// Keeps them in `dir`, which is made when it is needed; in memory only without one.
     pub fn new(dir: Option<PathBuf>) -> Self {
-        Self { shared: Arc::new(Shared { dir, given: Mutex::default() }) }
+        let apart = any_number() >> (u64::BITS - APART_BITS);
+        Self { shared: Arc::new(Shared { dir, elsewhere: None, apart, given: Mutex::default() }) }
+    }
+
+    /// The same, shared with other nodes that get the same push.
+    pub fn shared(dir: Option<PathBuf>, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        let apart = any_number() >> (u64::BITS - APART_BITS);
+        Self { shared: Arc::new(Shared { dir, elsewhere: Some(elsewhere), apart, given: Mutex::default() }) }
     }
 
     /// Where a stream begins that is published at `now`: a checkpoint not older than `within` is resumed.
@@ -117,7 +141,7 @@ impl Checkpoints {
     /// Reads and writes files: not for an async thread. A file that can't be read or written is logged, and the
     /// stream begins anew.
     pub fn origin(&self, stream: &StreamName, now: WallTime, within: Duration) -> Origin {
-        let found = self.read(stream);
+        let found = newer(self.read(stream), self.heard(stream, now));
         let (ended, others) = {
             let given = self.given();
             (given.ended.get(stream).copied(), given.running.get(stream).is_some_and(|count| *count > 1))
@@ -132,8 +156,12 @@ impl Checkpoints {
 
     /// Keeps a checkpoint in place of the one before. Writes a file: not for an async thread.
     pub fn keep(&self, stream: &StreamName, checkpoint: &Checkpoint) -> io::Result<()> {
+        let text = serde_json::to_string(checkpoint)?;
+        if let Some(elsewhere) = &self.shared.elsewhere {
+            elsewhere.tell(stream, &text);
+        }
         let Some(path) = self.path(stream) else { return Ok(()) };
-        replace(&path, &serde_json::to_vec(checkpoint)?)
+        replace(&path, text.as_bytes())
     }
 
     /// The stream's playlists have ended: from here on no run goes on with this epoch, though its file may not be
@@ -156,6 +184,9 @@ impl Checkpoints {
 
     /// The stream has ended: nothing is to be resumed. Removes a file: not for an async thread.
     pub fn forget(&self, stream: &StreamName) -> io::Result<()> {
+        if let Some(elsewhere) = &self.shared.elsewhere {
+            elsewhere.tell(stream, "");
+        }
         let Some(path) = self.path(stream) else { return Ok(()) };
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -163,6 +194,14 @@ impl Checkpoints {
         }
         self.given().ended.remove(stream);
         Ok(())
+    }
+
+    /// Where another node left the stream, by this node's clock.
+    fn heard(&self, stream: &StreamName, now: WallTime) -> Option<Checkpoint> {
+        let (text, ago) = self.shared.elsewhere.as_ref()?.heard(stream)?;
+        let checkpoint: Checkpoint = serde_json::from_str(&text).ok()?;
+        let ago = i64::try_from(ago.as_micros()).ok()?;
+        Some(Checkpoint { wall_micros: now.offset(-ago).micros, ..checkpoint })
     }
 
     fn read(&self, stream: &StreamName) -> Option<Checkpoint> {
@@ -174,7 +213,8 @@ impl Checkpoints {
             .ok()
     }
 
-    /// A number above all that were given out, in this process and before it: wall seconds, or one more.
+    /// A number above all that were given out, in this process and before it: wall seconds and this process's own bits, or
+    /// one more.
     ///
     /// One at a time: what is read is what the one before wrote.
     fn next_epoch(&self, known: u64, now: WallTime) -> u64 {
@@ -182,7 +222,8 @@ impl Checkpoints {
         let kept = self.shared.dir.as_deref().and_then(|dir| read_number(&dir.join(EPOCH))).unwrap_or(0);
         let seconds = (now.micros / 1_000_000).max(1).cast_unsigned();
         let newest = known.max(kept).max(given.epoch);
-        given.epoch = seconds.max(newest.saturating_add(1));
+        let own = seconds << APART_BITS | self.shared.apart;
+        given.epoch = own.max(newest.saturating_add(1));
         if let Some(dir) = &self.shared.dir
             && let Err(error) = replace(&dir.join(EPOCH), given.epoch.to_string().as_bytes())
         {
@@ -201,16 +242,33 @@ impl Checkpoints {
 impl Checkpoint {
     /// Itself, moved beyond every number that may have been used since; `None` when it is too old.
     fn resume(mut self, now: WallTime, within: Duration) -> Option<Self> {
-        let elapsed = now.micros - self.wall_micros;
+        let elapsed = now.micros.checked_sub(self.wall_micros)?;
         if elapsed < 0 || i128::from(elapsed) > i128::try_from(within.as_micros()).ok()? {
             return None;
         }
-        self.next_msn += SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000;
-        self.next_part += PARTS_AHEAD;
+        self.next_msn = self.next_msn.saturating_add(SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000);
+        self.next_part = self.next_part.saturating_add(PARTS_AHEAD);
         // The newest discontinuity may have come after it was taken; the next one must be another.
-        self.era += 1;
+        self.era = self.era.saturating_add(1);
         Some(self)
     }
+}
+
+/// The later of two. Of one epoch that is the one that has come further.
+fn newer(one: Option<Checkpoint>, other: Option<Checkpoint>) -> Option<Checkpoint> {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let place = |at: &Checkpoint| (at.epoch, at.next_msn);
+            Some(if place(&other) >= place(&one) { other } else { one })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// Different in every process, and every time.
+fn any_number() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 fn read_number(path: &Path) -> Option<u64> {
@@ -261,7 +319,10 @@ mod tests {
     fn epochs_only_grow_within_a_second_and_over_a_restart() {
         let memory = Checkpoints::new(None);
         let fresh = |checkpoints: &Checkpoints| checkpoints.origin(&show(), NOW, WITHIN).fresh;
-        assert_eq!([fresh(&memory), fresh(&memory)], [1_763_634_000, 1_763_634_001]);
+        let first = fresh(&memory);
+        assert_eq!((first >> APART_BITS, fresh(&memory)), (1_763_634_000, first + 1));
+        let later = memory.origin(&show(), NOW.offset(1_000_000), WITHIN).fresh;
+        assert_eq!(later >> APART_BITS, 1_763_634_001);
 
         let dir = scratch("epochs");
         let before = fresh(&Checkpoints::new(Some(dir.clone())));
@@ -270,6 +331,15 @@ mod tests {
         // A clock that goes back does not bring an old epoch back.
         assert!(after.origin(&show(), NOW.offset(-3_600_000_000), WITHIN).fresh > before);
         let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    #[test]
+    fn nodes_that_begin_a_stream_in_the_same_second_do_not_share_its_epoch() {
+        // Two of a thousand nodes may meet by chance, but not many.
+        let fresh = |_| Checkpoints::new(None).origin(&show(), NOW, WITHIN).fresh;
+        let epochs: std::collections::HashSet<u64> = (0..1_000).map(fresh).collect();
+        assert!(epochs.len() > 990, "{} epochs of 1,000 nodes", epochs.len());
+        assert!(epochs.iter().all(|epoch| *epoch < 1 << 53 && epoch >> APART_BITS == 1_763_634_000));
     }
 
     #[test]
@@ -349,15 +419,57 @@ mod tests {
     fn a_checkpoint_is_kept_until_the_stream_ends_and_a_broken_one_is_passed_over() {
         let dir = scratch("kept");
         let checkpoints = Checkpoints::new(Some(dir.clone()));
-        checkpoints.keep(&show(), &checkpoint(2_000_000_000)).unwrap();
+        checkpoints.keep(&show(), &checkpoint(1 << 52)).unwrap();
         let origin = checkpoints.origin(&show(), NOW.offset(1_000_000), WITHIN);
-        assert_eq!(origin.resumed.map(|resumed| resumed.epoch), Some(2_000_000_000));
-        assert_eq!(origin.fresh, 2_000_000_001, "above the one that is known");
+        assert_eq!(origin.resumed.map(|resumed| resumed.epoch), Some(1 << 52));
+        assert_eq!(origin.fresh, (1 << 52) + 1, "above the one that is known");
         std::fs::write(dir.join("live/show.json"), b"{\"epoch\":").unwrap();
         assert_eq!(checkpoints.origin(&show(), NOW, WITHIN).resumed, None);
         checkpoints.forget(&show()).unwrap();
         checkpoints.forget(&show()).unwrap();
         assert!(!dir.join("live/show.json").exists());
         let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    /// Another node, which said its last so long ago.
+    #[derive(Debug, Default)]
+    struct Others(Mutex<HashMap<StreamName, String>>, Duration);
+
+    impl Elsewhere for Others {
+        fn tell(&self, stream: &StreamName, checkpoint: &str) {
+            self.0.lock().unwrap().insert(stream.clone(), checkpoint.to_owned());
+        }
+
+        fn heard(&self, stream: &StreamName) -> Option<(String, Duration)> {
+            Some((self.0.lock().unwrap().get(stream).cloned()?, self.1))
+        }
+    }
+
+    #[test]
+    fn another_node_goes_on_where_one_left_and_not_where_it_ended() {
+        let others = Arc::new(Others(Mutex::default(), Duration::from_secs(4)));
+        let node = || Checkpoints::shared(None, others.clone());
+        let (one, two) = (node(), node());
+        assert_eq!(two.origin(&show(), NOW, WITHIN).resumed, None);
+        one.keep(&show(), &checkpoint(7)).unwrap();
+        // Whatever the clocks say, the numbers are beyond all that were used, and not far.
+        for apart in [-1_000_000_000, 0, 1_000_000_000] {
+            let resumed = two.origin(&show(), NOW.offset(apart), WITHIN).resumed.unwrap();
+            assert_eq!((resumed.epoch, resumed.next_msn), (7, checkpoint(7).next_msn + SEGMENTS_AHEAD + 4));
+            assert!(resumed.next_part > checkpoint(7).next_part && resumed.era > checkpoint(7).era);
+        }
+        assert_eq!(two.origin(&show(), NOW, Duration::from_secs(3)).resumed, None);
+        // The one that took over has come further, and the first one comes back.
+        two.keep(&show(), &Checkpoint { next_msn: 500, ..checkpoint(7) }).unwrap();
+        assert!(one.origin(&show(), NOW, WITHIN).resumed.unwrap().next_msn > 500);
+        two.forget(&show()).unwrap();
+        assert_eq!(one.origin(&show(), NOW, WITHIN).resumed, None);
+        // What another node says is not to be trusted with more than numbers.
+        for text in ["", "{}", "[]", "\u{0}"] {
+            others.tell(&show(), text);
+            assert_eq!(one.origin(&show(), NOW, WITHIN).resumed, None);
+        }
+        one.keep(&show(), &Checkpoint { next_msn: u64::MAX, era: u64::MAX, ..checkpoint(7) }).unwrap();
+        assert!(two.origin(&show(), NOW, WITHIN).resumed.is_some());
     }
 }

@@ -44,6 +44,7 @@ impl Default for Config {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
     config: Config,
+    steering: bool,
 }
 
 /// Why a [`Config`] was refused. The text names the key.
@@ -85,11 +86,22 @@ impl TryFrom<Config> for Plan {
         within("packager.window", config.window, (3 * config.segment).max(4 * second), hour)?;
         within("packager.retention", config.retention, second, hour)?;
         within("packager.resume", config.resume, Duration::ZERO, hour)?;
-        Ok(Self { config })
+        Ok(Self { config, steering: false })
     }
 }
 
 impl Plan {
+    /// The same, with multivariant playlists that name where players are told which edges to play from (LLHLS-36).
+    #[must_use]
+    pub fn steered(self, steering: bool) -> Self {
+        Self { steering, ..self }
+    }
+
+    /// Multivariant playlists name the steering.
+    pub(crate) fn is_steered(&self) -> bool {
+        self.steering
+    }
+
     /// Length of a part that is aimed for.
     pub fn part(&self) -> Duration {
         self.config.part

@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 
 use aqueduct_common::{MediaTime, Sample, Track, TrackId, TrackSet};
 
-use crate::lane::Lane;
+use crate::lane::{Begin, Lane, Missing};
 use crate::retime::{self, Retime, Room};
 use crate::targets::{self, PartRule};
 
-/// A follower that is this far ahead of the reference is cut by its own length, so that who only listens does not
-/// wait for a picture that does not come; and a boundary that is this far back no longer waits for a follower.
+/// A sound that is this far ahead of the reference is cut by its own length, so that who only listens does not
+/// wait for a picture that does not come.
 pub(crate) const PATIENCE: i64 = 1_000 * targets::MILLI;
 
 /// The first segment of a source without keyframes: longer than any usual keyframe interval.
@@ -37,16 +37,39 @@ pub enum Cut {
     },
     /// A part of one track is complete.
     Part(Part),
+    /// One track has nothing for what would be a part of it.
+    Gap {
+        /// The track.
+        track: TrackId,
+        /// The segment.
+        msn: u64,
+        /// First instant.
+        from: i64,
+        /// The instant at which it ends.
+        to: i64,
+    },
     /// The segment `msn` is complete on one track.
     Close {
         /// The track.
         track: TrackId,
         /// The segment.
         msn: u64,
-        /// It may be listed when this many boundaries are settled.
-        after: u64,
         /// Where it ends, for tracks that had nothing in it.
         end: i64,
+    },
+    /// A track cannot be cut where the reference is: it is a gap up to its next sync sample (TL-30).
+    Astray {
+        /// The track.
+        track: TrackId,
+        /// The segment.
+        msn: u64,
+        /// What is wrong with it.
+        why: Stray,
+    },
+    /// A track that was missing goes on, in the segment that it is in.
+    Back {
+        /// The track.
+        track: TrackId,
     },
     /// The reference track's distance between two sync samples, or from the newest one to a segment's end that had
     /// to come without one.
@@ -56,11 +79,28 @@ pub enum Cut {
         /// No sync sample came in time (LongGop).
         forced: bool,
     },
-    /// All tracks have passed this many boundaries, or have been waited for long enough.
-    Settled {
-        /// Boundaries, counted from the cutter's first.
-        steps: u64,
-    },
+}
+
+/// Why a track that comes cannot be cut where the reference is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stray {
+    /// It has no sync sample where a segment begins.
+    NoSync,
+    /// Samples are missing within.
+    Hole,
+    /// It is too far behind.
+    Late,
+}
+
+impl Stray {
+    /// In plain words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSync => "it has no keyframe where the segment begins",
+            Self::Hole => "frames are missing in it",
+            Self::Late => "it is ten seconds behind",
+        }
+    }
 }
 
 /// A part of a track: at least one sample.
@@ -70,8 +110,6 @@ pub struct Part {
     pub track: TrackId,
     /// The segment it belongs to.
     pub msn: u64,
-    /// It may be listed when this many boundaries are settled.
-    pub after: u64,
     /// Its samples, in decode order.
     pub samples: Vec<Sample>,
 }
@@ -131,11 +169,9 @@ pub struct Cutter {
     cuts_at_sync: bool,
     reference: Reference,
     lanes: Vec<Lane>,
-    /// Boundaries that a follower has yet to pass, or that are not settled; `base` numbers the first.
+    /// Boundaries that a follower has yet to pass; `base` numbers the first.
     steps: VecDeque<Step>,
     base: u64,
-    /// Boundaries that all tracks have passed, or that were waited for long enough.
-    settled: u64,
     msn: u64,
     open: Option<Open>,
     opened: bool,
@@ -187,7 +223,6 @@ impl Cutter {
             lanes: followers.map(|track| Lane::new(track, rule.target)).collect(),
             steps: VecDeque::new(),
             base: 0,
-            settled: 0,
             msn,
             open: None,
             opened: false,
@@ -202,7 +237,7 @@ impl Cutter {
         if sample.track == self.reference.id {
             self.push_reference(sample);
         } else if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.id() == sample.track) {
-            self.dropped += lane.push(sample);
+            lane.push(sample);
         } else {
             self.dropped += 1;
         }
@@ -249,7 +284,34 @@ impl Cutter {
 
     /// Samples dropped so far: before the first sync sample, or overlapping their track's own past.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped + self.lanes.iter().map(Lane::dropped).sum::<u64>()
+    }
+
+    /// The samples of a follower stop coming, or are not taken any more. It is a gap from its newest part on, until its
+    /// next sync sample. `false` for a track that is no follower.
+    pub(crate) fn lose(&mut self, track: TrackId, missing: Missing) -> bool {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.id() == track) else { return false };
+        lane.lose(missing);
+        self.settle(false);
+        true
+    }
+
+    /// A follower is described anew: one that was refused may come back. Without `at_once` what comes of it can go on
+    /// only where a segment begins.
+    pub(crate) fn accept(&mut self, track: TrackId, at_once: bool) {
+        self.lanes.iter_mut().filter(|lane| lane.id() == track).for_each(|lane| lane.accept(at_once));
+    }
+
+    /// A follower goes on with a sync sample at or behind this instant: up to there it is a gap, and then waited for.
+    pub(crate) fn expect(&mut self, track: TrackId, at: i64) {
+        self.lanes.iter_mut().filter(|lane| lane.id() == track).for_each(|lane| lane.expect(at));
+        self.settle(false);
+    }
+
+    /// What came of this track belongs to segments that are complete.
+    pub(crate) fn is_at_rest(&self, track: TrackId) -> bool {
+        let lane = self.lanes.iter().find(|lane| lane.id() == track);
+        lane.map_or(self.open.is_none() && self.reference.samples.is_empty(), Lane::is_at_rest)
     }
 
     fn push_reference(&mut self, mut sample: Sample) {
@@ -264,14 +326,12 @@ impl Cutter {
         self.reference.retime.catch_up(&mut sample);
         let begin = self.reference.edge(sample.dts).at;
         if starts {
-            self.dropped += self.lanes.iter_mut().map(|lane| lane.begin(begin)).sum::<u64>();
+            self.lanes.iter_mut().for_each(|lane| lane.begin(begin));
             self.reference.part_start = begin;
         }
         let shown = sample.pts.as_flicks().clamp(begin, begin + retime::CARRY_MOST);
-        if sample.sync && self.cuts_at_sync {
-            self.note_sync(shown);
-        }
-        self.end_before(&sample, begin, shown);
+        let apart = if sample.sync && self.cuts_at_sync { self.note_sync(shown) } else { 0 };
+        self.end_before(&sample, begin, shown, apart);
         self.open_for(&sample, begin, shown);
         let room = self.room(begin);
         self.reference.retime.fit(&mut sample, room);
@@ -290,11 +350,15 @@ impl Cutter {
         Room { left: full - (begin - self.reference.part_start), rounding }
     }
 
-    /// Ends what the sample that starts at `begin`, and is shown at `shown`, must not be part of.
-    fn end_before(&mut self, sample: &Sample, begin: i64, shown: i64) {
+    /// Ends what the sample that starts at `begin`, and is shown at `shown`, must not be part of. A sync sample comes
+    /// `apart` behind the one before.
+    fn end_before(&mut self, sample: &Sample, begin: i64, shown: i64, apart: i64) {
         let Some(open) = self.open else { return };
         // Its distance is that of the pictures, whatever was re-timed; but no segment is less than a part.
-        let due = shown - open.shown >= self.segment - self.rule.spacing / 2
+        let passed = shown - open.shown;
+        // Keyframes that lost or doubled frames have moved: another one as far away would come too late to end it.
+        let last_chance = 2 * passed >= self.segment && passed + apart > self.longest();
+        let due = (passed >= self.segment - self.rule.spacing / 2 || last_chance)
             && begin - open.start >= self.rule.limit - self.rule.slack;
         if self.cuts_at_sync && sample.sync && (due || !open.sync) {
             return self.end_segment(begin);
@@ -317,6 +381,8 @@ impl Cutter {
             self.cuts.push_back(Cut::Gop { length, forced: true });
         }
         self.cuts.push_back(Cut::Open { msn: self.msn, start: begin, discontinuity, sync: sample.sync });
+        let after = self.base + self.steps.len() as u64;
+        self.lanes.iter_mut().for_each(|lane| lane.open(Begin { after, at: begin, sync: sample.sync }));
     }
 
     /// Ends the part right after its last sample when no other fits, and the segment where it need not wait for a
@@ -346,60 +412,41 @@ impl Cutter {
     }
 
     fn step(&mut self, at: i64, closes: bool) {
-        let after = self.base + self.steps.len() as u64 + 1;
         let samples = std::mem::take(&mut self.reference.samples);
         let (track, msn) = (self.reference.id, self.msn);
         if !samples.is_empty() {
-            self.cuts.push_back(Cut::Part(Part { track, msn, after, samples }));
+            self.cuts.push_back(Cut::Part(Part { track, msn, samples }));
         }
         if closes {
-            self.cuts.push_back(Cut::Close { track, msn, after, end: at });
+            self.cuts.push_back(Cut::Close { track, msn, end: at });
         }
         self.reference.part_start = at;
         self.steps.push_back(Step { at, msn, closes });
     }
 
-    fn note_sync(&mut self, at: i64) {
-        if let Some(last) = self.reference.last_sync.replace(at) {
-            self.cuts.push_back(Cut::Gop { length: (at - last).max(0), forced: false });
-        }
+    /// Takes in where a sync sample is shown; how far behind the one before.
+    fn note_sync(&mut self, at: i64) -> i64 {
+        let Some(last) = self.reference.last_sync.replace(at) else { return 0 };
+        let length = (at - last).max(0);
+        self.cuts.push_back(Cut::Gop { length, forced: false });
+        length
     }
 
-    /// Lets the followers pass the boundaries they can, and reports what all have passed.
+    /// Lets the followers pass the boundaries they can.
     fn settle(&mut self, forced: bool) {
-        let before = self.settled;
         let watermark = self.reference.end.map(|end| end.at);
         let pending = Pending { base: self.base, steps: self.steps.make_contiguous(), watermark, forced };
-        let mut ran_ahead = false;
         for lane in &mut self.lanes {
             lane.advance(&pending, &mut self.cuts);
-            let cuts = self.cuts.len();
             // Before there is a promise nobody listens, and what is taken could break it.
             if let (Some(watermark), Some(open), Some(longest)) = (watermark, self.open, self.longest) {
                 lane.run_ahead(watermark, self.msn, open.start + longest, &mut self.cuts);
             }
-            ran_ahead |= self.cuts.len() > cuts;
         }
-        let end = self.base + self.steps.len() as u64;
-        while self.settled < end {
-            let step = self.steps[(self.settled - self.base) as usize];
-            let late = watermark.is_some_and(|at| at - step.at > PATIENCE);
-            if !late && self.passed_by_all() <= self.settled {
-                break;
-            }
-            self.settled += 1;
-        }
-        while self.base < self.settled.min(self.passed_by_all()) {
-            self.steps.pop_front();
+        let passed = self.lanes.iter().map(Lane::passed).min().unwrap_or(u64::MAX);
+        while self.base < passed && self.steps.pop_front().is_some() {
             self.base += 1;
         }
-        if self.settled > before || ran_ahead {
-            self.cuts.push_back(Cut::Settled { steps: self.settled });
-        }
-    }
-
-    fn passed_by_all(&self) -> u64 {
-        self.lanes.iter().map(Lane::passed).min().unwrap_or(u64::MAX)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use aqueduct_common::{ClockMap, TrackId, TrackKind, TrackSet, Update, WallTime};
+use aqueduct_common::feed::Absence;
+use aqueduct_common::{ClockMap, MediaTime, Track, TrackId, TrackKind, TrackSet, Update, WallTime};
 
 use crate::checkpoint::{Checkpoint, Directories};
 use crate::config::Plan;
@@ -12,15 +13,19 @@ use crate::names::{self, Directory};
 use crate::playlist::multivariant::Ladder;
 use crate::playlist::snapshot::{Control, Report};
 use crate::publish;
-use crate::rendition::{Listed, Rendition, Start};
+use crate::rendition::{Rendition, Start};
 use crate::stream::Output;
 use crate::targets::MILLI;
 
 /// Segments whose beginning is remembered: far more than a track can be behind.
 const STARTS: usize = 256;
 
-/// How long the first playlists wait for a track that has nothing yet, once another has a segment; in microseconds.
+/// How long the first playlists wait for a sound that has nothing yet, once the reference has a segment; in
+/// microseconds of what the reference lists meanwhile.
 const START_PATIENCE: u64 = 5_000_000;
+
+/// The same for a rung. The reference plays without it.
+const START_PATIENCE_RUNG: u64 = 700_000;
 
 /// A stream under one set of URLs.
 #[derive(Debug)]
@@ -42,14 +47,14 @@ pub(crate) struct Epoch {
     era: u64,
     live: bool,
     independent: bool,
+    /// What the multivariant playlist says may have changed.
+    relist: bool,
     ladder: Option<Ladder>,
 }
 
-/// Whence a listing comes.
+/// Where a stream stands when it publishes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settling {
-    /// Boundaries that are settled.
-    pub(crate) steps: u64,
+pub(crate) struct Moment {
     /// The reference track.
     pub(crate) reference: TrackId,
     /// Number of the next segment.
@@ -76,6 +81,7 @@ impl Epoch {
             era: resumed.map_or(0, |at| at.era),
             live: false,
             independent: true,
+            relist: false,
             ladder: None,
         }
     }
@@ -134,7 +140,7 @@ impl Epoch {
             }
         }
         // Who comes now is not sent to a list that has ended, nor told of parameters that are gone.
-        if self.live && self.renditions.iter().any(Rendition::is_live) {
+        if self.live && self.renditions.iter().any(Rendition::is_offered) {
             self.publish_multivariant(out);
         }
     }
@@ -153,7 +159,7 @@ impl Epoch {
         self.start(msn).map(|start| start.at)
     }
 
-    /// Publishes a part; its line follows when the other tracks are as far.
+    /// Publishes a part and lists it.
     pub(crate) fn write(&mut self, part: &Part, clock: &ClockMap, out: &mut Vec<Output>) {
         let Some(start) = self.start(part.msn) else { return };
         let Some(rendition) = self.rendition(part.track) else { return };
@@ -170,31 +176,92 @@ impl Epoch {
         }
     }
 
-    /// Publishes a segment; its line follows.
-    pub(crate) fn close(&mut self, track: TrackId, msn: u64, after: u64, end: i64, out: &mut Vec<Output>) {
+    /// Lists a part that is not there (LLHLS-18).
+    pub(crate) fn skip(&mut self, track: TrackId, msn: u64, from: i64, to: i64) {
         let Some(start) = self.start(msn) else { return };
-        let Some(rendition) = self.rendition(track) else { return };
-        if let Some(object) = rendition.close(&start, after, end) {
-            out.extend(rendition.ready(Update::Publish(object)).map(Output::Update));
+        // Differences of absolute times add up (TL-1).
+        let micros = MediaTime::flicks(to).micros() - MediaTime::flicks(from).micros();
+        if let Some(rendition) = self.rendition(track) {
+            rendition.skip(&start, micros.max(0).cast_unsigned());
         }
     }
 
-    /// Lists what is settled, on all renditions at once, and publishes their playlists.
-    pub(crate) fn settle(&mut self, at: &Settling, out: &mut Vec<Output>) {
-        let listed: Vec<Listed> =
-            self.renditions.iter_mut().map(|rendition| rendition.list(at.steps)).collect();
+    /// Publishes a segment and lists it.
+    pub(crate) fn close(&mut self, track: TrackId, msn: u64, end: i64, out: &mut Vec<Output>) {
+        let Some(start) = self.start(msn) else { return };
+        let Some(rendition) = self.rendition(track) else { return };
+        if let Some(object) = rendition.close(&start, end) {
+            out.extend(rendition.ready(Update::Publish(object)).map(Output::Update));
+        }
+        match rendition.renew() {
+            Ok(init) => out.extend(init.map(Output::Update)),
+            Err(error) => tracing::warn!(?track, %error, "the track keeps its init segment"),
+        }
+    }
+
+    /// A track's parameters have changed: from now on, or with its next segment.
+    pub(crate) fn change(&mut self, track: &Track, at_once: bool, out: &mut Vec<Output>) {
+        let Some(rendition) = self.rendition(track.id) else { return };
+        rendition.describe_next(track);
+        if at_once {
+            match rendition.renew() {
+                Ok(init) => out.extend(init.map(Output::Update)),
+                Err(error) => tracing::warn!(track = ?track.id, %error, "the track keeps its init segment"),
+            }
+        }
+        self.relist = true;
+    }
+
+    /// A track has no samples any more. One that sleeps has no playlist either, and a request for that tells that
+    /// somebody wants it; one that was shed is not offered.
+    pub(crate) fn lose(&mut self, track: TrackId, absence: Absence, out: &mut Vec<Output>) {
+        let Some(rendition) = self.rendition(track) else { return };
+        let before = rendition.absence.replace(absence);
+        if absence == Absence::Asleep && rendition.is_live() {
+            rendition.shown = None;
+            out.push(Output::Update(publish::sleep(&rendition.directory, track)));
+        }
+        rendition.changed |= before == Some(Absence::Asleep) || std::mem::take(&mut rendition.waking);
+        self.relist = true;
+    }
+
+    /// A track that was missing is back.
+    pub(crate) fn regain(&mut self, track: TrackId) {
+        let Some(rendition) = self.rendition(track) else { return };
+        rendition.waking |= rendition.absence.take() == Some(Absence::Asleep);
+        self.relist = true;
+    }
+
+    /// Tracks without samples, and why.
+    pub(crate) fn absences(&self) -> Vec<(TrackId, Absence)> {
+        let absent = |rendition: &Rendition| Some((rendition.track.id, rendition.absence?));
+        self.renditions.iter().filter_map(absent).collect()
+    }
+
+    /// Publishes what has changed: each rendition's playlist for itself, since nobody waits for another.
+    pub(crate) fn flush(&mut self, at: &Moment, out: &mut Vec<Output>) {
         self.go_live(at.reference, false, out);
-        // A rendition that is not out yet changes nothing that players see.
-        let live = self.renditions.iter().zip(&listed).filter(|(rendition, _)| rendition.is_live());
-        let (changed, closed) = live.fold((false, false), |(changed, closed), (_, listed)| {
-            (changed | listed.changed, closed | listed.closed)
-        });
-        let Some(control) = self.control.filter(|_| changed) else { return };
-        let retired = if closed { self.retire(&control, at.reference) } else { Vec::new() };
-        self.publish_playlists(&control, false, out);
-        out.extend(retired.into_iter().map(Output::Update));
-        if closed {
+        let Some(control) = self.control.filter(|_| self.live) else { return };
+        let mut kept = false;
+        for index in 0..self.renditions.len() {
+            let Some(rendition) = self.renditions.get_mut(index).filter(|one| one.is_live()) else {
+                continue;
+            };
+            let closed = std::mem::take(&mut rendition.closed);
+            let changed = std::mem::take(&mut rendition.changed) && rendition.is_shown();
+            let reference = rendition.track.id == at.reference;
+            let retired = if closed { self.trim(index, &control) } else { Vec::new() };
+            if changed {
+                self.publish_playlist(index, &control, false, out);
+            }
+            out.extend(retired.into_iter().map(Output::Update));
+            self.relist |= closed;
+            kept |= closed && reference;
+        }
+        if std::mem::take(&mut self.relist) {
             self.publish_multivariant(out);
+        }
+        if kept {
             out.push(Output::Checkpoint(self.checkpoint(&control, at)));
         }
     }
@@ -203,7 +270,17 @@ impl Epoch {
     pub(crate) fn end(&mut self, reference: TrackId, out: &mut Vec<Output>) {
         self.go_live(reference, true, out);
         let Some(control) = self.control.filter(|_| self.live) else { return };
-        self.publish_playlists(&control, true, out);
+        for index in 0..self.renditions.len() {
+            let Some(rendition) = self.renditions.get_mut(index).filter(|one| one.is_live()) else {
+                continue;
+            };
+            if rendition.window.is_empty() {
+                // It slept from the start: nobody is sent to what never was.
+                rendition.absence = Some(Absence::Shed);
+            } else {
+                self.publish_playlist(index, &control, true, out);
+            }
+        }
         self.publish_multivariant(out);
         let listed = self.renditions.iter().map(|rendition| rendition.window.micros()).max().unwrap_or(0);
         let linger = self.linger(&control).max(Duration::from_micros(listed));
@@ -213,60 +290,64 @@ impl Epoch {
 
     /// Makes renditions live that have a segment. The first ones wait for each other for a while.
     fn go_live(&mut self, reference: TrackId, must: bool, out: &mut Vec<Output>) {
-        let ready = |rendition: &Rendition| rendition.window.is_ready();
-        if !self.live {
-            let waited = self.rendition(reference).map_or(0, |rendition| rendition.window.micros());
-            let all = self.renditions.iter().all(ready);
-            let some = self.renditions.iter().any(ready);
-            if !all && !(some && (must || waited > START_PATIENCE)) {
+        let first = !self.live;
+        if first {
+            let waited =
+                self.rendition(reference).map_or(0, |rendition| rendition.window.micros_since_ready());
+            let waits = |rendition: &Rendition| {
+                !rendition.is_ready()
+                    && rendition.absence.is_none()
+                    && waited <= patience(rendition, reference)
+            };
+            let some = self.renditions.iter().any(|rendition| rendition.window.is_ready());
+            if !some || (!must && self.renditions.iter().any(waits)) {
                 return;
             }
-            self.live = some;
+            self.live = true;
         }
-        for rendition in
-            self.renditions.iter_mut().filter(|rendition| !rendition.is_live() && ready(rendition))
-        {
+        for rendition in self.renditions.iter_mut().filter(|one| !one.is_live() && one.is_ready()) {
             out.extend(rendition.go_live().into_iter().map(Output::Update));
+            if rendition.absence == Some(Absence::Asleep) {
+                out.push(Output::Update(publish::sleep(&rendition.directory, rendition.track.id)));
+            }
+            // Nobody has read the multivariant playlist before, so that reports may tell what is out with it.
+            rendition.shown = (first && rendition.is_shown()).then(|| rendition.window.version());
+            self.relist = true;
         }
     }
 
-    /// Takes from the lists what is older than the window, on all renditions alike.
-    fn retire(&mut self, control: &Control, reference: TrackId) -> Vec<Update> {
+    /// Takes from a list what is older than the window.
+    fn trim(&mut self, index: usize, control: &Control) -> Vec<Update> {
         let three = 3_000_000 * u64::from(control.target_duration);
         let span = u64::try_from(self.plan.window().as_micros()).unwrap_or(u64::MAX).max(three);
         let linger = self.linger(control);
-        let oldest = self.rendition(reference).and_then(|rendition| rendition.window.oldest_within(span));
-        let mut retired = Vec::new();
-        for rendition in self.renditions.iter_mut().filter(|rendition| rendition.is_live()) {
-            let mut gone = rendition.window.fold_parts(three);
-            // One that is behind the others keeps what it must (LLHLS-14).
-            if let (Some(oldest), Some(own)) = (oldest, rendition.window.oldest_within(three)) {
-                gone.extend(rendition.window.trim(oldest.min(own)));
-            }
-            retired.extend(
-                gone.iter().map(|file| Update::Retire { path: rendition.directory.path(file), linger }),
-            );
+        let Some(rendition) = self.renditions.get_mut(index) else { return Vec::new() };
+        let mut gone = rendition.window.fold_parts(three);
+        if let Some(oldest) = rendition.window.oldest_within(span) {
+            gone.extend(rendition.window.trim(oldest));
         }
-        retired
+        let retired = |file: String| Update::Retire { path: rendition.directory.path(&file), linger };
+        gone.into_iter().map(retired).collect()
     }
 
-    fn publish_playlists(&self, control: &Control, ended: bool, out: &mut Vec<Output>) {
-        let live: Vec<&Rendition> = self.renditions.iter().filter(|rendition| rendition.is_live()).collect();
-        let reports: Vec<Report> = live.iter().map(|rendition| report(rendition)).collect();
-        for (index, rendition) in live.iter().enumerate() {
-            let mut others = reports.clone();
-            others.remove(index);
-            let object = publish::playlist(&rendition.directory, &rendition.window, control, &others, ended);
-            out.push(Output::Update(Update::Publish(object)));
-        }
+    /// Publishes one rendition's playlist. Its reports tell what the others show at this moment (LLHLS-16).
+    fn publish_playlist(&mut self, index: usize, control: &Control, ended: bool, out: &mut Vec<Output>) {
+        let others = self.renditions.iter().enumerate().filter(|(other, _)| *other != index);
+        let reports: Vec<Report> = others.filter_map(|(_, rendition)| report(rendition)).collect();
+        let Some(rendition) = self.renditions.get_mut(index) else { return };
+        let (directory, window) = (&rendition.directory, &rendition.window);
+        let object = publish::playlist(directory, rendition.track.id, window, control, &reports, ended);
+        rendition.shown = Some(rendition.window.version());
+        out.push(Output::Update(Update::Publish(object)));
     }
 
     fn publish_multivariant(&mut self, out: &mut Vec<Output>) {
-        let live = || self.renditions.iter().filter(|rendition| rendition.is_live());
+        let offered = || self.renditions.iter().filter(|rendition| rendition.is_offered());
         let ladder = Ladder {
-            videos: live().filter_map(Rendition::video).collect(),
-            sound: live().find_map(Rendition::sound),
+            videos: offered().filter_map(Rendition::video).collect(),
+            sounds: offered().filter_map(Rendition::sound).collect(),
             independent: self.independent,
+            steered: self.plan.is_steered(),
         };
         if self.ladder.as_ref() != Some(&ladder) {
             out.push(Output::Update(Update::Publish(publish::multivariant(&ladder))));
@@ -274,7 +355,7 @@ impl Epoch {
         }
     }
 
-    fn begin_rendition(&mut self, track: &aqueduct_common::Track) -> Result<(), crate::fmp4::BoxError> {
+    fn begin_rendition(&mut self, track: &Track) -> Result<(), crate::fmp4::BoxError> {
         let kind = kind_index(track.kind());
         let count = self.resumes[kind].take().unwrap_or(self.used[kind]);
         let directory = Directory::new(self.id, track.kind(), count);
@@ -288,7 +369,12 @@ impl Epoch {
     fn end_rendition(&self, rendition: &Rendition, out: &mut Vec<Output>) {
         let Some(control) = self.control.filter(|_| rendition.is_live()) else { return };
         let window = &rendition.window;
-        let object = publish::playlist(&rendition.directory, window, &control, &[], true);
+        if window.is_empty() {
+            // It slept from the start: whoever waits for it is told that it will not come.
+            let path = rendition.directory.path(names::PLAYLIST);
+            return out.push(Output::Update(Update::Retire { path, linger: Duration::ZERO }));
+        }
+        let object = publish::playlist(&rendition.directory, rendition.track.id, window, &control, &[], true);
         out.push(Output::Update(Update::Publish(object)));
         let linger = self.linger(&control).max(Duration::from_micros(window.micros()));
         let files = window.files().into_iter().chain([names::PLAYLIST.to_owned()]);
@@ -299,7 +385,7 @@ impl Epoch {
     }
 
     /// What a restart needs to go on without using a name twice.
-    fn checkpoint(&self, control: &Control, at: &Settling) -> Checkpoint {
+    fn checkpoint(&self, control: &Control, at: &Moment) -> Checkpoint {
         let newest = self.renditions.iter().map(Rendition::next_part).max();
         Checkpoint {
             epoch: self.id.0,
@@ -341,7 +427,14 @@ fn kind_index(kind: TrackKind) -> usize {
     usize::from(kind == TrackKind::Audio)
 }
 
-fn report(rendition: &Rendition) -> Report {
-    let version = rendition.window.version();
-    Report { uri: rendition.directory.from_sibling(), msn: version.msn, part: version.part }
+/// What a rendition's playlist says, where one is out.
+fn report(rendition: &Rendition) -> Option<Report> {
+    let version = rendition.shown.filter(|_| rendition.is_live())?;
+    Some(Report { uri: rendition.directory.from_sibling(), msn: version.msn, part: version.part })
+}
+
+/// How long the first playlists wait for a rendition.
+fn patience(rendition: &Rendition, reference: TrackId) -> u64 {
+    let rung = rendition.track.kind() == TrackKind::Video && rendition.track.id != reference;
+    if rung { START_PATIENCE_RUNG } else { START_PATIENCE }
 }

@@ -18,10 +18,11 @@ pub mod rate;
 mod rendition;
 mod retime;
 mod run;
+mod standby;
 pub mod stream;
 pub mod targets;
 pub mod window;
 
-pub use checkpoint::Checkpoints;
+pub use checkpoint::{Checkpoints, Elsewhere};
 pub use config::{Config, ConfigError, Plan};
-pub use run::run;
+pub use run::{Lead, run};

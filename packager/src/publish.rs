@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aqueduct_common::object::{Ahead, ContentType, PlaylistInfo};
-use aqueduct_common::{Object, ObjectKind, ObjectPath, TrackKind};
+use aqueduct_common::{Object, ObjectKind, ObjectPath, TrackId, TrackKind, Update};
 use bytes::Bytes;
 
 use crate::names;
@@ -26,6 +26,7 @@ pub fn media(kind: ObjectKind, track: TrackKind, path: ObjectPath, body: Vec<Byt
 /// A media playlist as its window stands.
 pub fn playlist(
     directory: &names::Directory,
+    track: TrackId,
     window: &Window,
     control: &Control,
     reports: &[Report],
@@ -45,8 +46,14 @@ pub fn playlist(
             target_duration: Duration::from_secs(control.target_duration.into()),
             ended,
             needs: window.newest_file().map(|file| directory.path(&file)),
+            demand: (track >= TrackId::FIRST_ENCODED).then_some(track.0),
         }),
     }
+}
+
+/// A rendition sleeps: requests for its playlist are demand, and are held until it is back.
+pub fn sleep(directory: &names::Directory, track: TrackId) -> Update {
+    Update::Sleep { path: directory.path(names::PLAYLIST), demand: track.0, hold: HOLD }
 }
 
 /// The multivariant playlist.

@@ -1,15 +1,15 @@
 //! One track's way from parts to objects and lines.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use aqueduct_common::{ClockMap, MediaTime, Object, ObjectKind, Sample, Timescale, Track, Update};
+use aqueduct_common::feed::Absence;
+use aqueduct_common::{ClockMap, MediaTime, Object, ObjectKind, Sample, Timescale, Track, Update, Version};
 use bytes::Bytes;
 
 use crate::cutter::Part;
 use crate::fmp4::{BoxError, chunk, init};
 use crate::names::{self, Directory};
-use crate::playlist::multivariant::{Sound, Video};
+use crate::playlist::multivariant::{Rate, Sound, Video};
 use crate::playlist::snapshot::PartLine;
 use crate::publish;
 use crate::rate::Meter;
@@ -26,20 +26,6 @@ pub(crate) struct Start {
     pub(crate) clock: ClockMap,
 }
 
-/// A line that waits for the other renditions (LLHLS-16).
-#[derive(Debug)]
-enum Line {
-    Part(PartLine),
-    Close { micros: u64, bytes: u64, frames: u64 },
-}
-
-#[derive(Debug)]
-struct Staged {
-    after: u64,
-    opening: Opening,
-    line: Line,
-}
-
 /// The segment whose parts are being written.
 #[derive(Debug)]
 struct Growing {
@@ -49,15 +35,8 @@ struct Growing {
     ticks: u64,
     scale: Timescale,
     frames: u64,
-}
-
-/// What listing did.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(crate) struct Listed {
-    /// A line was added.
-    pub(crate) changed: bool,
-    /// A segment was completed.
-    pub(crate) closed: bool,
+    /// Microseconds of parts that are gaps.
+    gaps: u64,
 }
 
 /// One track's objects and lines.
@@ -71,11 +50,22 @@ pub(crate) struct Rendition {
     map: Arc<str>,
     next_part: u64,
     growing: Option<Growing>,
-    staged: VecDeque<Staged>,
+    /// How its track is described from the next segment on.
+    next: Option<Track>,
     meter: Meter,
     millifps: Option<u64>,
     /// Objects that wait for the first playlist; `None` once it is out.
     held: Option<Vec<Update>>,
+    /// Why it has no samples.
+    pub(crate) absence: Option<Absence>,
+    /// It slept and is back: its playlist is out with its first part.
+    pub(crate) waking: bool,
+    /// What its playlist says, where one is out.
+    pub(crate) shown: Option<Version>,
+    /// What its playlist should say has changed.
+    pub(crate) changed: bool,
+    /// A segment was completed since the window was last trimmed.
+    pub(crate) closed: bool,
 }
 
 impl Rendition {
@@ -94,10 +84,15 @@ impl Rendition {
             map: "".into(),
             next_part,
             growing: None,
-            staged: VecDeque::new(),
+            next: None,
             meter: Meter::new(segment),
             millifps: None,
             held: Some(Vec::new()),
+            absence: None,
+            waking: false,
+            shown: None,
+            changed: false,
+            closed: false,
         };
         if let Some(update) = rendition.describe(track)? {
             rendition.held.get_or_insert_default().push(update);
@@ -107,6 +102,7 @@ impl Rendition {
 
     /// Takes the track as it is from now on; answers a new init segment if there is one (CMAF-4).
     pub(crate) fn describe(&mut self, track: &Track) -> Result<Option<Update>, BoxError> {
+        self.next = None;
         let content = init::write(track)?;
         self.millifps = millifps(track).or(self.millifps);
         self.track = track.clone();
@@ -120,7 +116,12 @@ impl Rendition {
         Ok(self.ready(Update::Publish(object)))
     }
 
-    /// Writes a part; answers its object, and what its line says.
+    /// The track is described so from the next segment on.
+    pub(crate) fn describe_next(&mut self, track: &Track) {
+        self.next = Some(track.clone());
+    }
+
+    /// Writes a part and lists it; answers its object, and what its line says.
     pub(crate) fn write(
         &mut self,
         part: &Part,
@@ -142,53 +143,67 @@ impl Rendition {
         };
         let body = chunk::write(self.track.kind(), &header, &part.samples)?;
         growing.add(&body, &part.samples);
+        self.waking = false;
         let micros = micros(part.ticks(), scale);
-        let line = PartLine { number: self.next_part, micros, independent: part.independent() };
-        self.next_part += 1;
-        self.staged.push_back(Staged {
-            after: part.after,
-            opening: growing.opening.clone(),
-            line: Line::Part(line),
-        });
+        let line = PartLine { number: self.next_part, micros, independent: part.independent(), gap: false };
+        self.list(line);
         let path = self.directory.path(&names::part(line.number));
         Ok((publish::media(ObjectKind::Part, self.track.kind(), path, body), line))
     }
 
-    /// Completes a segment; answers its object, or `None` where there was no media.
-    pub(crate) fn close(&mut self, start: &Start, after: u64, end: i64) -> Option<Object> {
-        let Some(growing) = self.growing.take_if(|growing| growing.opening.msn == start.msn) else {
-            let micros = MediaTime::flicks(end - start.at).micros().max(0).cast_unsigned();
-            let line = Line::Close { micros, bytes: 0, frames: 0 };
-            self.staged.push_back(Staged { after, opening: self.opening(start, None), line });
+    /// Lists a part that is not there. Before there was media nothing is listed, save of one that is offered: its
+    /// playlist has to have something when it wakes.
+    pub(crate) fn skip(&mut self, start: &Start, micros: u64) {
+        if self.lists_nothing() {
+            return;
+        }
+        let (opening, scale) = (self.opening(start, None), self.track.timescale);
+        let growing = self.growing.get_or_insert_with(|| Growing::new(opening, scale));
+        growing.gaps += micros;
+        self.list(PartLine { number: self.next_part, micros, independent: false, gap: true });
+    }
+
+    /// Completes a segment and lists it; answers its object, or `None` where there was no media for all of it.
+    pub(crate) fn close(&mut self, start: &Start, end: i64) -> Option<Object> {
+        let growing = self.growing.take_if(|growing| growing.opening.msn == start.msn);
+        (self.changed, self.closed) = (true, true);
+        let Some(growing) = growing else {
+            if !self.lists_nothing() {
+                let micros = MediaTime::flicks(end - start.at).micros().max(0).cast_unsigned();
+                let opening = self.opening(start, None);
+                self.window.close(&opening, micros);
+            }
             return None;
         };
-        let micros = micros(growing.ticks, growing.scale);
-        let line = Line::Close { micros, bytes: growing.bytes, frames: growing.frames };
+        let micros = micros(growing.ticks, growing.scale) + growing.gaps;
+        self.window.close(&growing.opening, micros);
+        if growing.gaps > 0 {
+            return None;
+        }
+        self.meter.push(growing.bytes, micros);
+        self.millifps = self.millifps.or_else(|| (growing.frames * 1_000_000_000).checked_div(micros));
         let path = self.directory.path(&names::segment(start.msn));
-        self.staged.push_back(Staged { after, opening: growing.opening, line });
         Some(publish::media(ObjectKind::Segment, self.track.kind(), path, growing.body))
     }
 
-    /// Lists what waits for at most `settled` boundaries.
-    pub(crate) fn list(&mut self, settled: u64) -> Listed {
-        let mut listed = Listed::default();
-        while self.staged.front().is_some_and(|staged| staged.after <= settled) {
-            let Some(staged) = self.staged.pop_front() else { break };
-            listed.changed = true;
-            match staged.line {
-                Line::Part(line) => self.window.push(&staged.opening, line),
-                Line::Close { micros, bytes, frames } => {
-                    self.window.close(&staged.opening, micros);
-                    listed.closed = true;
-                    if bytes > 0 {
-                        self.meter.push(bytes, micros);
-                        self.millifps =
-                            self.millifps.or_else(|| (frames * 1_000_000_000).checked_div(micros));
-                    }
-                }
-            }
+    /// A segment is complete: what is described for the next one applies; answers a new init segment.
+    pub(crate) fn renew(&mut self) -> Result<Option<Update>, BoxError> {
+        match self.next.take() {
+            Some(track) => self.describe(&track),
+            None => Ok(None),
         }
-        listed
+    }
+
+    fn list(&mut self, line: PartLine) {
+        if let Some(growing) = &self.growing {
+            self.window.push(&growing.opening, line);
+            self.next_part += 1;
+            self.changed = true;
+        }
+    }
+
+    fn lists_nothing(&self) -> bool {
+        self.window.is_empty() && !self.is_live() && self.absence != Some(Absence::Asleep)
     }
 
     /// The update, if the playlist is out; else it is held for then.
@@ -204,7 +219,24 @@ impl Rendition {
 
     /// The playlist goes out: answers all that was held.
     pub(crate) fn go_live(&mut self) -> Vec<Update> {
+        self.changed = true;
         self.held.take().unwrap_or_default()
+    }
+
+    /// It may go out: there is a complete segment (LLHLS-9), or a request for it is what it waits for.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.window.is_ready() || self.absence == Some(Absence::Asleep)
+    }
+
+    /// Its playlist is out, or goes out with the next change.
+    pub(crate) fn is_shown(&self) -> bool {
+        let there = self.absence != Some(Absence::Asleep) && !self.waking;
+        self.is_live() && there && !self.window.is_empty()
+    }
+
+    /// It is in the multivariant playlist.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.is_live() && self.absence != Some(Absence::Shed)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -222,7 +254,7 @@ impl Rendition {
         Some(Video {
             uri: self.directory.from_multivariant(),
             codec: self.track.codec.rfc6381(),
-            rate: self.meter.stated(),
+            rate: self.rate(16),
             size: picture.display(),
             millifps: self.millifps,
             range: picture.colour.map_or(aqueduct_common::codec::VideoRange::Sdr, |colour| colour.range()),
@@ -238,10 +270,18 @@ impl Rendition {
         Some(Sound {
             uri: self.directory.from_multivariant(),
             codec: self.track.codec.rfc6381(),
-            rate: self.meter.stated(),
+            rate: self.rate(8),
             channels,
             language: if printable { tag.clone() } else { "und".to_owned() },
         })
+    }
+
+    /// What the multivariant playlist says of its bits; `row` bytes of boxes come with each sample.
+    fn rate(&self, row: u64) -> Rate {
+        let spacing = targets::spacing(&self.track).cast_unsigned();
+        let samples = u64::from(Timescale::FLICKS.hz()) * 1_000 / spacing;
+        let promised = self.track.bandwidth.map(|promised| self.meter.promised(promised, samples, row));
+        promised.unwrap_or_else(|| self.meter.stated())
     }
 
     /// What a segment is known by. All renditions print the same date for it (TL-34, TL-38), save one whose media
@@ -262,7 +302,7 @@ impl Rendition {
 
 impl Growing {
     fn new(opening: Opening, scale: Timescale) -> Self {
-        Self { opening, body: Vec::new(), bytes: 0, ticks: 0, scale, frames: 0 }
+        Self { opening, body: Vec::new(), bytes: 0, ticks: 0, scale, frames: 0, gaps: 0 }
     }
 
     fn add(&mut self, body: &[Bytes], samples: &[Sample]) {

@@ -1,43 +1,125 @@
 //! The shell: feeds a [`Stream`] and publishes what it makes. Knows no media; reads the clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aqueduct_common::object::Publish;
-use aqueduct_common::{Event, EventSender, Publication, StreamName, WallTime};
+use aqueduct_common::queue::FeedReceiver;
+use aqueduct_common::{Event, EventSender, Feed, Publication, StreamName, WallTime};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::config::Plan;
+use crate::standby::Standby;
 use crate::stream::{Output, Stream};
 
-/// Packages one stream until its feed closes; then its playlists end.
+/// What this node is to a stream that others may package as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Lead {
+    /// It is not known yet.
+    #[default]
+    Unknown,
+    /// It packages the stream.
+    Leads,
+    /// Another node does: this one stands by.
+    Follows,
+}
+
+/// How long a stream waits for the word whether it is packaged here. Without it, it is: live does not wait.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Packages one stream, while this node leads it, until its feed closes; then its playlists end.
 ///
 /// A future that is dropped leaves the stream as it is, without ENDLIST: a process that starts again within
-/// `packager.resume` goes on with the same URLs.
+/// `packager.resume` goes on with the same URLs. So does another node that takes over, where checkpoints are
+/// [shared](Checkpoints::shared); this one then withdraws what it had published, and stands by.
 pub async fn run(
     plan: Plan,
     publication: Publication,
     sink: Arc<dyn Publish>,
     checkpoints: Checkpoints,
     events: EventSender,
+    mut lead: watch::Receiver<Lead>,
 ) {
-    let Publication { stream: name, mut feed } = publication;
-    let _running = checkpoints.running(&name);
-    let (keeper, stream, within) = (checkpoints.clone(), name.clone(), plan.resume());
-    let origin = spawn_blocking(move || keeper.origin(&stream, wall_now(), within)).await;
-    let Ok(origin) = origin else { return };
-    let mut stream = Stream::new(name.clone(), plan, origin);
-    let mut shell = Shell { name, sink, events, keeper: Keeper { checkpoints, writing: None, next: None } };
-    while let Some(message) = feed.recv().await {
-        stream.push(message, wall_now());
-        shell.carry_out(stream.drain());
+    let Publication { stream: name, feed } = publication;
+    let known = lead.wait_for(|lead| *lead != Lead::Unknown);
+    let _ = tokio::time::timeout(PATIENCE, known).await;
+    let mut input = Input { feed, standby: Standby::default(), lead };
+    loop {
+        if !input.follow(&name).await {
+            return;
+        }
+        let _running = checkpoints.running(&name);
+        let (keeper, stream, within) = (checkpoints.clone(), name.clone(), plan.resume());
+        let origin = spawn_blocking(move || keeper.origin(&stream, wall_now(), within)).await;
+        let Ok(origin) = origin else { return };
+        let stream = Stream::new(name.clone(), plan.clone(), origin);
+        let keeper = Keeper { checkpoints: checkpoints.clone(), writing: None, next: None };
+        let shell = Shell { name: name.clone(), sink: sink.clone(), events: events.clone(), keeper };
+        if shell.package(stream, &mut input).await {
+            return;
+        }
+        tracing::warn!(stream = %name, "another origin has taken the stream over: standing by");
+        sink.withdraw(&name);
+        input.standby.close();
     }
-    if let Some(epoch) = stream.epoch() {
-        shell.keeper.checkpoints.end(&shell.name, epoch);
+}
+
+/// What comes in, and whether it is for this node.
+struct Input {
+    feed: FeedReceiver,
+    standby: Standby,
+    lead: watch::Receiver<Lead>,
+}
+
+impl Input {
+    fn follows(&self) -> bool {
+        *self.lead.borrow() == Lead::Follows
     }
-    stream.finish(wall_now());
-    shell.carry_out(stream.drain());
-    shell.keeper.finish(shell.name).await;
+
+    /// Waits until this node leads; answers `false` when the feed has closed before.
+    async fn follow(&mut self, stream: &StreamName) -> bool {
+        if !self.follows() {
+            self.standby.open();
+            return true;
+        }
+        tracing::info!(%stream, "another origin has the stream: standing by");
+        self.standby.close();
+        let mut nothing = Vec::new();
+        loop {
+            let message = tokio::select! {
+                leads = self.lead.wait_for(|lead| *lead != Lead::Follows) => {
+                    // Nobody is left who could say otherwise.
+                    drop(leads);
+                    break;
+                }
+                message = self.feed.recv() => message,
+            };
+            let Some(message) = message else { return false };
+            self.standby.push(message, &mut nothing);
+        }
+        self.standby.open();
+        tracing::info!(%stream, "taking the stream over");
+        true
+    }
+
+    /// The next message; `None` when the feed has closed, and an error when another node leads from now on.
+    async fn next(&mut self) -> Result<Option<Feed>, Demoted> {
+        tokio::select! {
+            message = self.feed.recv() => Ok(message),
+            () = demoted(&mut self.lead) => Err(Demoted),
+        }
+    }
+}
+
+/// Another node leads.
+struct Demoted;
+
+async fn demoted(lead: &mut watch::Receiver<Lead>) {
+    if lead.wait_for(|lead| *lead == Lead::Follows).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Where outputs go.
@@ -49,6 +131,33 @@ struct Shell {
 }
 
 impl Shell {
+    /// Publishes what becomes of the feed. Answers whether that has come to its end; else another node leads.
+    async fn package(mut self, mut stream: Stream, input: &mut Input) -> bool {
+        let mut messages = Vec::new();
+        loop {
+            let message = match input.next().await {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(Demoted) => {
+                    self.keeper.finish(self.name).await;
+                    return false;
+                }
+            };
+            input.standby.push(message, &mut messages);
+            for message in messages.drain(..) {
+                stream.push(message, wall_now());
+                self.carry_out(stream.drain());
+            }
+        }
+        if let Some(epoch) = stream.epoch() {
+            self.keeper.checkpoints.end(&self.name, epoch);
+        }
+        stream.finish(wall_now());
+        self.carry_out(stream.drain());
+        self.keeper.finish(self.name).await;
+        true
+    }
+
     fn carry_out(&mut self, outputs: std::vec::Drain<'_, Output>) {
         for output in outputs {
             match output {

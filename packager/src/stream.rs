@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use aqueduct_common::event::{Advice, Anomaly};
-use aqueduct_common::feed::Break;
+use aqueduct_common::feed::{Absence, Break};
 use aqueduct_common::{
-    ClockMap, Event, Feed, MediaTime, Sample, StreamName, TrackKind, TrackSet, Update, WallTime,
+    ClockMap, Event, Feed, MediaTime, Sample, StreamName, Track, TrackId, TrackKind, TrackSet, Update,
+    WallTime,
 };
 
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::config::Plan;
 use crate::cutter::{Cut, Cutter};
-use crate::epoch::{Epoch, Settling};
+use crate::epoch::{Epoch, Moment};
+use crate::lane::Missing;
 use crate::names;
 use crate::targets::{self, MILLI};
 
@@ -85,6 +87,14 @@ impl Stream {
             Feed::Discontinuity(reason) => {
                 self.interrupt();
                 self.reason = Some(reason);
+            }
+            Feed::Changed(track) => self.change_track(&track),
+            Feed::Lost(track, absence) => self.lose(track, absence),
+            Feed::Returns(track, at) => {
+                if let Some(cutter) = &mut self.cutter {
+                    cutter.expect(track, at.as_flicks());
+                    self.apply_cuts();
+                }
             }
             Feed::Clock(clock) => self.clock = Some(clock),
             Feed::Sample(sample) => self.push_sample(sample),
@@ -158,6 +168,41 @@ impl Stream {
         epoch.set_tracks(&self.tracks, &mut self.out);
         let segment = MediaTime::from_duration(self.plan.segment()).ticks;
         self.cutter = Cutter::new(&self.tracks, rule, segment, Some(longest), msn, discontinuity);
+        // Whoever was missing is still, until a sync sample of it begins a segment.
+        if let Some(cutter) = &mut self.cutter {
+            for (track, absence) in epoch.absences() {
+                cutter.lose(track, missing(absence));
+            }
+        }
+    }
+
+    /// One track goes on with other parameters. Where they fit no segment between two others of its list, they are
+    /// not taken: the rendition stays a gap, out of the multivariant playlist, until it or all tracks are described
+    /// anew.
+    fn change_track(&mut self, track: &Arc<Track>) {
+        let (Some(epoch), Some(cutter)) = (&mut self.epoch, &mut self.cutter) else { return };
+        let Some(before) = self.tracks.by_id(track.id) else { return };
+        if !fits(before, track) {
+            tracing::warn!(stream = %self.name, track = ?track.id, "changed to what its list cannot go on with");
+            if cutter.lose(track.id, Missing::Refused) {
+                epoch.lose(track.id, Absence::Shed, &mut self.out);
+            }
+            return self.apply_cuts();
+        }
+        let at_once = cutter.is_at_rest(track.id);
+        cutter.accept(track.id, at_once);
+        epoch.change(track, at_once, &mut self.out);
+        let replaced = |one: &Track| if one.id == track.id { (**track).clone() } else { one.clone() };
+        self.tracks = Arc::new(TrackSet { tracks: self.tracks.tracks.iter().map(replaced).collect() });
+        self.apply_cuts();
+    }
+
+    fn lose(&mut self, track: TrackId, absence: Absence) {
+        let (Some(epoch), Some(cutter)) = (&mut self.epoch, &mut self.cutter) else { return };
+        if cutter.lose(track, missing(absence)) {
+            epoch.lose(track, absence, &mut self.out);
+            self.apply_cuts();
+        }
     }
 
     /// Begins the epoch: a new one, or the one that a restart cut short if its promises can be kept.
@@ -192,6 +237,12 @@ impl Stream {
         while let Some(cut) = self.cutter.as_mut().and_then(Cutter::poll) {
             self.apply(cut);
         }
+        if let (Some(epoch), Some(cutter)) = (&mut self.epoch, &self.cutter)
+            && let Some(reference) = self.tracks.reference().map(|track| track.id)
+        {
+            let moment = Moment { reference, next_msn: cutter.msn(), now: self.now };
+            epoch.flush(&moment, &mut self.out);
+        }
         self.announce();
     }
 
@@ -212,20 +263,28 @@ impl Stream {
                 }
             }
             Cut::Part(part) => epoch.write(&part, &clock, &mut self.out),
-            Cut::Close { track, msn, after, end } => {
+            Cut::Gap { track, msn, from, to } => epoch.skip(track, msn, from, to),
+            Cut::Close { track, msn, end } => {
                 if track == reference && epoch.target_duration().is_none() {
                     let length = end - epoch.start_of(msn).unwrap_or(end);
                     let seconds = targets::target_duration(self.plan.segment(), length);
                     epoch.promise(seconds);
                     cutter.set_longest(targets::longest_segment(&self.tracks, seconds));
                 }
-                epoch.close(track, msn, after, end, &mut self.out);
+                epoch.close(track, msn, end, &mut self.out);
             }
             Cut::Gop { length, forced } => self.advise(length, forced),
-            Cut::Settled { steps } => {
-                let at = Settling { steps, reference, next_msn: cutter.msn(), now: self.now };
-                epoch.settle(&at, &mut self.out);
+            Cut::Astray { track, msn, why } => {
+                let (stream, reason) = (self.name.clone(), why.as_str());
+                tracing::warn!(%stream, ?track, msn, reason, "a gap");
+                self.out.push(Output::Event(Event::Astray {
+                    stream,
+                    track,
+                    segment: msn,
+                    reason: reason.into(),
+                }));
             }
+            Cut::Back { track } => epoch.regain(track),
         }
     }
 
@@ -259,4 +318,24 @@ impl Stream {
             part_target_micros: u32::try_from(epoch.part_target() / (MILLI / 1_000)).unwrap_or(u32::MAX),
         }));
     }
+}
+
+/// How a track's absence is cut.
+fn missing(absence: Absence) -> Missing {
+    match absence {
+        Absence::Failed | Absence::Shed => Missing::Lost,
+        Absence::Asleep => Missing::Asleep,
+    }
+}
+
+/// A list of `before` may go on with `after` behind another init segment alone: decoders are set up anew, but neither
+/// time nor what the multivariant playlist says of the rendition changes (TL-24, TL-41).
+fn fits(before: &Track, after: &Track) -> bool {
+    let size = |track: &Track| track.codec.picture().map(|picture| picture.display());
+    std::mem::discriminant(&before.codec) == std::mem::discriminant(&after.codec)
+        && before.timescale == after.timescale
+        && before.reorder_delay == after.reorder_delay
+        && size(before) == size(after)
+        && before.codec.sound().map(|(_, channels)| channels)
+            == after.codec.sound().map(|(_, channels)| channels)
 }

@@ -148,9 +148,12 @@ pub fn spacing(track: &Track) -> i64 {
     track.grid.spacing().as_flicks().clamp(MILLI / 2, 10 * LONGEST_PART)
 }
 
+/// The tracks whose parts are longer or shorter than the reference's: sounds. A rung is re-timed to end where the
+/// reference does.
 fn followers(tracks: &TrackSet) -> impl Iterator<Item = &Track> {
     let reference = tracks.reference().map(|track| track.id);
-    tracks.tracks.iter().filter(move |track| Some(track.id) != reference)
+    let sound = |track: &&Track| track.kind() == TrackKind::Audio;
+    tracks.tracks.iter().filter(sound).filter(move |track| Some(track.id) != reference)
 }
 
 /// Lengths of 1, 2, 3 … frames up to `most`; one frame at least.
@@ -200,6 +203,7 @@ mod tests {
             grid: if fixed { Grid::Fixed(spacing) } else { Grid::Variable { widest: spacing } },
             reorder_delay: 0,
             language: "und".into(),
+            bandwidth: None,
         }
     }
 
@@ -219,6 +223,7 @@ mod tests {
             grid: Grid::Fixed(MediaTime::new(samples.into(), timescale)),
             reorder_delay: 0,
             language: "und".into(),
+            bandwidth: None,
         }
     }
 

@@ -47,17 +47,22 @@ impl Window {
         }
     }
 
-    /// The segment is complete; its EXTINF is the sum of its parts (LLHLS-11). One without parts is a gap of
-    /// `micros`, and is not listed before there is media.
+    /// The segment is complete; its EXTINF is the sum of its parts (LLHLS-11). One without parts, or with one that is
+    /// a gap, is a gap.
     pub fn close(&mut self, opening: &Opening, micros: u64) {
         match self.segments.back_mut() {
             Some(open) if open.msn == opening.msn && open.state == State::Open => {
-                open.state = State::Complete;
+                let gap = open.parts.iter().any(|part| part.gap);
+                open.state = if gap { State::Gap } else { State::Complete };
                 open.micros = micros;
             }
-            Some(_) => self.segments.push_back(listed(opening, Vec::new(), State::Gap, micros)),
-            None => {}
+            _ => self.segments.push_back(listed(opening, Vec::new(), State::Gap, micros)),
         }
+    }
+
+    /// Nothing is listed, nor was.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// The oldest segment that must stay for `span` microseconds of complete segments to be listed.
@@ -89,7 +94,7 @@ impl Window {
         let Some(from) = self.newest_within(span).map(|segment| segment.msn) else { return Vec::new() };
         let mut gone = Vec::new();
         for segment in self.segments.iter_mut().filter(|segment| segment.msn < from) {
-            gone.extend(segment.parts.drain(..).map(|part| names::part(part.number)));
+            gone.extend(segment.parts.drain(..).filter_map(file));
         }
         self.parts_from = self.parts_from.max(from);
         gone
@@ -113,6 +118,12 @@ impl Window {
         self.segments.iter().any(|segment| segment.state == State::Complete)
     }
 
+    /// Microseconds of media that are listed after the first complete segment: how long the others were waited for.
+    pub fn micros_since_ready(&self) -> u64 {
+        let after = self.segments.iter().skip_while(|segment| segment.state != State::Complete).skip(1);
+        after.flat_map(|segment| &segment.parts).map(|part| part.micros).sum()
+    }
+
     /// Microseconds of complete segments.
     pub fn micros(&self) -> u64 {
         self.segments.iter().map(|segment| segment.micros).sum()
@@ -131,8 +142,7 @@ impl Window {
     pub fn newest_file(&self) -> Option<String> {
         self.segments.iter().rev().find_map(|segment| match segment.state {
             State::Complete => Some(names::segment(segment.msn)),
-            State::Open => segment.parts.last().map(|part| names::part(part.number)),
-            State::Gap => None,
+            State::Open | State::Gap => segment.parts.iter().rev().copied().find_map(file),
         })
     }
 
@@ -156,7 +166,7 @@ impl Window {
     /// Files that are named or kept: for the end of a rendition.
     pub fn files(&self) -> Vec<String> {
         let of_segment = |segment: &Segment| {
-            let parts = segment.parts.iter().map(|part| names::part(part.number));
+            let parts = segment.parts.iter().copied().filter_map(file);
             parts
                 .chain((segment.state == State::Complete).then(|| names::segment(segment.msn)))
                 .collect::<Vec<_>>()
@@ -167,6 +177,11 @@ impl Window {
         files.extend(maps);
         files
     }
+}
+
+/// The file of a part that is there.
+fn file(part: PartLine) -> Option<String> {
+    (!part.gap).then(|| names::part(part.number))
 }
 
 fn listed(opening: &Opening, parts: Vec<PartLine>, state: State, micros: u64) -> Segment {

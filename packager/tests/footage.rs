@@ -35,6 +35,7 @@ fn clip() -> (TrackSet, [Vec<(Bytes, bool)>; 2]) {
         grid: Grid::Fixed(MediaTime::new(3_600, Timescale::VIDEO)),
         reorder_delay: 0,
         language: "und".into(),
+        bandwidth: None,
     };
     let Codec::Mp4a(entry) = &stbl(1).stsd.codecs[0] else { panic!("no mp4a") };
     let record = entry.esds.es_desc.dec_config.dec_specific.clone().unwrap().raw.into();
@@ -191,6 +192,7 @@ async fn what_goes_in_comes_out_and_then_it_ends() {
         kept.clone(),
         Checkpoints::new(Some(dir.join("checkpoints"))),
         EventSender::clone(&events),
+        tokio::sync::watch::channel(aqueduct_packager::Lead::Leads).1,
     ));
     sender.send(Feed::Tracks(set.clone().into()));
     sender.send(Feed::Clock(support::clock()));

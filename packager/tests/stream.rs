@@ -80,7 +80,7 @@ fn targets_come_from_the_grid() {
 }
 
 #[test]
-fn a_part_is_published_with_its_last_frame_and_listed_with_the_sound() {
+fn a_part_is_published_and_listed_with_its_last_frame_whatever_the_others_have() {
     let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
     let mut world = World::new();
     world.tracks(&set);
@@ -88,24 +88,32 @@ fn a_part_is_published_with_its_last_frame_and_listed_with_the_sound() {
     world.feed(&mut sources, 12.0, 0.0);
     let parts =
         |world: &World| world.objects.values().filter(|object| object.kind == ObjectKind::Part).count();
-    let before = parts(&world);
-    let listed = world.text("/v0/media.m3u8");
-    // Frames 61 to 66 make a part: the last one publishes it, without a look at the next.
+    let (before, mut renders) = (parts(&world), world.log.len());
+    let listed = |world: &World, dir: &str| world.list(dir).segments.last().unwrap().parts.len();
+    assert_eq!((listed(&world, "v0"), listed(&world, "a0")), (5, 5));
+    // Frames 61 to 66 make a part: the last one publishes and lists it, without a look at the next or at the sound.
     for frame in 0..6 {
         let sample = sources[0].next();
         world.push(Feed::Sample(sample));
         assert_eq!(parts(&world) - before, usize::from(frame == 5));
+        assert_eq!(listed(&world, "v0"), if frame == 5 { 1 } else { 5 }, "frame {frame}");
+        if frame == 0 {
+            renders = world.log.len();
+        }
     }
+    assert_eq!(world.log.len() - renders, 3, "a part, its event and one playlist");
     assert_eq!(
-        world.text("/v0/media.m3u8").matches("#EXT-X-PART:").count(),
-        listed.matches("#EXT-X-PART:").count()
+        world.list("v0").reports,
+        [("../a0/media.m3u8".to_owned(), 2, 4)],
+        "as the sound's list stands"
     );
-    while !world.text("/v0/media.m3u8").contains("p11.m4s\",INDEPENDENT") {
+    while listed(&world, "a0") != 1 {
         let sample = sources[1].next();
-        assert!(sample.dts.seconds() < 12.2, "listed when the sound is as far");
+        assert!(sample.dts.seconds() < 12.2, "listed with its last sample");
         world.push(Feed::Sample(sample));
     }
     assert!(world.text("/a0/media.m3u8").contains("p11.m4s"));
+    assert_eq!(world.list("a0").reports, [("../v0/media.m3u8".to_owned(), 3, 0)]);
 }
 
 #[test]
@@ -339,7 +347,7 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
     let mut again = World::begin(origin);
     // The same checks go on: a name that is used twice fails.
     again.checks = world.checks;
-    again.checks.lists.clear();
+    again.checks.restart();
     again.now = soon;
     again.tracks(&set);
     again.feed(&mut sources(&set, 30), 14.0, 0.0);

@@ -1,12 +1,12 @@
 // The browser that all measurements use, without a display: $CHROMIUM, Debian's Chromium, Google's Chrome, or the one
 // that playwright-core installed (Ubuntu has no Chromium package, only a snap, which cannot be driven like this).
-import { existsSync } from 'node:fs';
+import { X509Certificate, createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
-  '--disable-quic',
   '--no-first-run',
   '--disable-background-networking',
   '--disable-component-update',
@@ -25,10 +25,23 @@ function executable() {
   return found;
 }
 
-export function launch() {
+/** Believes this certificate (PEM), which nobody else has signed. */
+function trust(certificate) {
+  const { publicKey } = new X509Certificate(readFileSync(certificate));
+  const key = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
+  return [`--ignore-certificate-errors-spki-list=${key}`];
+}
+
+/** HTTP/3 with this origin and no other way to it, believing this certificate only. */
+function quic(origin, certificate) {
+  return ['--enable-quic', `--origin-to-force-quic-on=${new URL(origin).host}`, ...trust(certificate)];
+}
+
+/** Without `certificate` nothing goes over HTTP/3; `trusted` is believed then. */
+export function launch(origin, certificate, trusted) {
   return chromium.launch({
     executablePath: executable(),
     headless: false,
-    args: ['--headless=new', ...FLAGS],
+    args: ['--headless=new', ...FLAGS, ...(certificate ? quic(origin, certificate) : ['--disable-quic', ...(trusted ? trust(trusted) : [])])],
   });
 }

@@ -3,8 +3,13 @@
 //
 //   node play.mjs --url URL --player page|hls|shaka --seconds N [--settle N] [--clock] [--screenshot FILE.png]
 //                 [--width N --height N] [--scheme light|dark] [--trace FILE.json] [--verbose] [--pages DIR]
+//                 [--switch SECONDS] [--h3 CERT.pem | --trust CERT.pem] [--cmcd query|headers|events] [--freeze AT:FOR,…]
 //
-// `--pages` takes the page and its assets from a folder (web/dist) instead of those built into the server.
+// `--switch` forces another rendition so often, up and down in turn through all of them (player `hls`).
+// `--cmcd` has a stock player report itself: on its requests, or by events of version 2 to the stream's `beacon`.
+// `--freeze` cuts the network: so many milliseconds after the first picture, for so many.
+// `--h3` loads URL over HTTP/3 and nothing else, from a server with this certificate; the result says what came over which
+// protocol. `--trust` believes that certificate, without HTTP/3, and tells the same. `--pages` takes the page and its assets from a folder (web/dist) instead of those built into the server.
 // URL is the watch page for `page` and the multivariant playlist for the stock players. Latencies count from
 // `settle` seconds (10) after the first picture. Exit code: 0 it played, 1 it did not, 2 wrong usage.
 import { writeFile } from 'node:fs/promises';
@@ -41,11 +46,17 @@ function options() {
         pages: { type: 'string' },
         scheme: { type: 'string', default: 'light' },
         verbose: { type: 'boolean', default: false },
+        switch: { type: 'string', default: '0' },
+        h3: { type: 'string' },
+        cmcd: { type: 'string', default: '' },
+        freeze: { type: 'string', default: '' },
+        trust: { type: 'string' },
       },
     });
     if (!values.url) usage('--url is missing');
     if (!['page', 'hls', 'shaka'].includes(values.player)) usage(`--player ${values.player} is not known`);
-    for (const key of ['seconds', 'settle', 'width', 'height']) {
+    if (Number(values.switch) > 0 && values.player !== 'hls') usage('--switch wants --player hls');
+    for (const key of ['seconds', 'settle', 'width', 'height', 'switch']) {
       if (!(Number(values[key]) >= 0)) usage(`--${key} wants a number`);
     }
     return values;
@@ -78,16 +89,33 @@ async function prepare(browser, want, said) {
     const parts = `{ decode: ${decode}, since: ${since}, every: ${CLOCK_EVERY} }`;
     await page.addInitScript(`window.readClock = (video) => (${watchClock})(video, ${parts});`);
   }
+  // The browser forgets what it loaded after 250 entries otherwise.
+  if (want.h3 || want.trust) await page.addInitScript('performance.setResourceTimingBufferSize(100_000);');
   await page.addInitScript(`(${probe})();`);
   return page;
 }
 
-/** Looks at the page until it has played for `seconds` since its first picture, or never showed one. */
-async function observe(page, seconds) {
+/** Up and down through all renditions: 0, 1, 2, 1, 0, 1 …; the `turn`th of `levels`. */
+function upAndDown(turn, levels) {
+  const period = Math.max(1, 2 * (levels - 1));
+  return Math.min(turn % period, period - (turn % period));
+}
+
+/**
+ * Looks at the page until it has played for `seconds` since its first picture, or never showed one. With `every`
+ * seconds it forces the next rendition so often.
+ */
+async function observe(page, seconds, every) {
   const samples = [];
   const opened = Date.now();
   let pictureAt = null;
+  let turns = 0;
   for (;;) {
+    if (every > 0 && pictureAt !== null && Date.now() - pictureAt >= (turns + 1) * every * 1000) {
+      turns += 1;
+      const levels = await page.evaluate(() => window.player.levels());
+      await page.evaluate((level) => window.player.choose(level), upAndDown(turns, levels));
+    }
     const sample = await page.evaluate(() => window.probe?.sample() ?? null);
     if (sample) samples.push(sample);
     if (pictureAt === null && sample && sample.playhead > 0) pictureAt = Date.now();
@@ -125,10 +153,18 @@ function report(want, samples, result, said) {
     totalFrames: result.totalFrames,
     width: result.width,
     height: result.height,
+    shown: result.shown && tally(result.shown),
     stats: result.stats,
     errors: [...result.errors, ...said],
     fatal: result.fatal,
   };
+}
+
+/** How many switches there were, and how often each rendition came on screen, by its height. */
+function tally(shown) {
+  const heights = {};
+  for (const height of shown) heights[height] = (heights[height] ?? 0) + 1;
+  return { switches: Math.max(0, shown.length - 1), heights };
 }
 
 /** Seconds that the playhead moved forward while it played; seeks do not count. */
@@ -142,20 +178,51 @@ function played(samples) {
   return Math.round(sum * 100) / 100;
 }
 
+/** Cuts the network again and again, after the first picture. */
+async function freeze(page, times) {
+  const cdp = await page.context().newCDPSession(page);
+  const network = (offline) =>
+    cdp.send('Network.emulateNetworkConditions', { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await cdp.send('Network.enable');
+  await page.waitForFunction(() => window.probe?.result().firstPictureMillis !== null, null, { timeout: PATIENCE });
+  const began = Date.now();
+  for (const [at, length] of times) {
+    await sleep(Math.max(0, began + at - Date.now()));
+    await network(true);
+    await sleep(length);
+    await network(false);
+  }
+}
+
+/** How many media files and playlists came over which protocol. Runs in the page. */
+function protocols() {
+  const counts = {};
+  const media = ({ name }) => /\.(m4s|mp4|m3u8)$/.test(new URL(name).pathname);
+  for (const { nextHopProtocol } of performance.getEntriesByType('resource').filter(media)) {
+    counts[nextHopProtocol] = (counts[nextHopProtocol] ?? 0) + 1;
+  }
+  return counts;
+}
+
 async function main() {
   const want = options();
   const pages = await serve();
-  const browser = await launch();
+  const browser = await launch(want.url, want.h3, want.trust);
   const said = [];
   try {
     const page = await prepare(browser, want, said);
-    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}`;
+    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}&cmcd=${want.cmcd}${want.verbose ? '&debug' : ''}`;
     await page.goto(target, { waitUntil: 'commit' });
-    const samples = await observe(page, Number(want.seconds));
-    const result = await page.evaluate(() => window.probe.result());
+    const cuts = want.freeze ? freeze(page, want.freeze.split(',').map((cut) => cut.split(':').map(Number))) : undefined;
+    const samples = await observe(page, Number(want.seconds), Number(want.switch));
+    await cuts;
+    const result = await page.evaluate(() => ({ ...window.probe.result(), shown: window.player?.shown ?? null }));
     if (want.screenshot) await page.screenshot({ path: want.screenshot });
     if (want.trace) await writeFile(want.trace, JSON.stringify({ samples, clock: result.clock }));
     const told = report(want, samples, result, said);
+    if (want.h3 || want.trust) told.protocols = await page.evaluate(protocols);
+    // Leaves the page as a viewer does, so that it says goodbye.
+    await page.goto('about:blank');
     console.log(JSON.stringify(told, null, 2));
     return told.fatal === null && told.firstPictureMillis !== null ? 0 : 1;
   } finally {

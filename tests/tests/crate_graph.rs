@@ -37,7 +37,9 @@ fn stages_depend_on_common_only() {
         "common depends on {:?}",
         ours(&graph["aqueduct-common"])
     );
-    for stage in ["aqueduct-ingest", "aqueduct-packager", "aqueduct-edge", "aqueduct-analytics"] {
+    for stage in
+        ["aqueduct-ingest", "aqueduct-transcode", "aqueduct-packager", "aqueduct-edge", "aqueduct-analytics"]
+    {
         assert_eq!(ours(&graph[stage]), ["aqueduct-common"], "{stage}");
     }
 }
@@ -57,10 +59,16 @@ fn the_edge_knows_no_media_and_only_ingest_knows_rtmp() {
     for media in ["mp4-atom", "m3u8-rs", "rml_rtmp"] {
         assert!(!graph["aqueduct-edge"].iter().any(|name| name == media), "edge depends on {media}");
     }
-    for stage in ["aqueduct-packager", "aqueduct-edge", "aqueduct-analytics", "aqueduct"] {
+    for stage in
+        ["aqueduct-transcode", "aqueduct-packager", "aqueduct-edge", "aqueduct-analytics", "aqueduct"]
+    {
         assert!(!graph[stage].iter().any(|name| name == "rml_rtmp"), "{stage} depends on rml_rtmp");
     }
-    for stage in ["aqueduct-ingest", "aqueduct-packager", "aqueduct-analytics"] {
+    for (name, dependencies) in &graph {
+        let links_libav = dependencies.iter().any(|name| name.starts_with("ffmpeg"));
+        assert!(!links_libav || name == "aqueduct-transcode", "{name} links libav");
+    }
+    for stage in ["aqueduct-ingest", "aqueduct-transcode", "aqueduct-packager", "aqueduct-analytics"] {
         assert!(!graph[stage].iter().any(|name| name == "hyper" || name == "axum"), "{stage} speaks HTTP");
     }
 }

@@ -16,7 +16,7 @@ fn a_stream_without_a_fault_passes_without_a_warning() {
     let report = run(&Plant::default());
     assert!(report.findings.is_empty(), "{report}");
     assert!(report.passed());
-    assert_eq!((report.renditions, report.parts), (2, 160));
+    assert_eq!((report.renditions, report.parts), (3, 240));
 }
 
 fn text(change: fn(Moment, String) -> String) -> Plant {
@@ -293,7 +293,7 @@ fn faults_between_renditions() -> Vec<(Rule, Plant)> {
             }),
         ),
         (
-            rule::REPORT_FALSE,
+            rule::REPORT_STALE,
             text(|m, t| {
                 let (right, wrong) =
                     (format!("LAST-MSN={}", m.msn), format!("LAST-MSN={}", m.msn.saturating_sub(2)));
@@ -307,7 +307,7 @@ fn faults_between_renditions() -> Vec<(Rule, Plant)> {
                     (
                         asked,
                         if m.rendition == Rendition::Audio {
-                            Duration::from_millis(80)
+                            Duration::from_millis(230)
                         } else {
                             Duration::ZERO
                         },
@@ -315,6 +315,22 @@ fn faults_between_renditions() -> Vec<(Rule, Plant)> {
                 },
                 ..Plant::default()
             },
+        ),
+        (
+            rule::RUNG_START,
+            part(|m, b| if m.rendition == Rendition::Rung { add(b, b"tfdt", 10, 16) } else { b }),
+        ),
+        (
+            rule::RUNG_SYNC,
+            part(|m, b| {
+                let inter = swap(b.clone(), &[2, 0, 0, 0], &[1, 1, 0, 0]);
+                if at(m, Rendition::Rung, 9, 0) { swap(inter, &[0x65, 1, 2, 3], &[0x41, 1, 2, 3]) } else { b }
+            }),
+        ),
+        (
+            rule::RUNG_DELAY,
+            // Decoded a frame earlier and shown at the same time: the last byte but one of each composition offset.
+            part(|m, b| if at(m, Rendition::Rung, 9, 0) { earlier(b) } else { b }),
         ),
         (
             rule::AUDIO_START,
@@ -325,6 +341,60 @@ fn faults_between_renditions() -> Vec<(Rule, Plant)> {
             part(|m, b| if m.rendition == Rendition::Audio { add(b, b"tfdt", 10, 4) } else { b }),
         ),
     ]
+}
+
+/// The part of one that is decoded a frame earlier and shown at the same time.
+fn earlier(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = |kind: &[u8; 4]| bytes.windows(4).position(|window| window == kind).unwrap() + 4;
+    let (tfdt, trun) = (at(b"tfdt") + 8, at(b"trun"));
+    let time = u32::from_be_bytes(*bytes[tfdt..].first_chunk().unwrap());
+    bytes[tfdt..tfdt + 4].copy_from_slice(&(time - 3_600).to_be_bytes());
+    for sample in 0..5 {
+        let offset = trun + 12 + sample * 16 + 12;
+        bytes[offset..offset + 4].copy_from_slice(&3_600_u32.to_be_bytes());
+    }
+    bytes
+}
+
+/// Marks a part and its segment as gaps.
+fn with_gap(text: &str, part: &str, whole: bool) -> String {
+    let text = text.replace(&format!("URI=\"{part}\""), &format!("URI=\"{part}\",GAP=YES"));
+    let segment = "#EXTINF:1.00000,\ns9.m4s";
+    if whole { text.replace(segment, &format!("#EXT-X-GAP\n{segment}")) } else { text }
+}
+
+fn faults_of_gaps() -> Vec<(Rule, Plant)> {
+    let part = |number| media::part_name(9, number);
+    assert_eq!(part(2), "p47.m4s");
+    vec![
+        (
+            rule::GAP_FORM,
+            text(|m, t| if m.rendition == Rendition::Rung { with_gap(&t, "p47.m4s", false) } else { t }),
+        ),
+        (
+            rule::GAP_FORM,
+            text(|m, t| if m.rendition == Rendition::Rung { with_gap(&t, "p0.m4s", true) } else { t }),
+        ),
+        (
+            rule::GAP_FORM,
+            // Its first part is INDEPENDENT.
+            text(|m, t| if m.rendition == Rendition::Rung { with_gap(&t, "p45.m4s", true) } else { t }),
+        ),
+        (
+            rule::GAP_FORM,
+            // What follows it does not begin with a sync sample.
+            text(|m, t| if m.rendition == Rendition::Rung { with_gap(&t, "p47.m4s", true) } else { t }),
+        ),
+    ]
+}
+
+#[test]
+fn a_rung_with_a_gap_of_the_right_form_passes() {
+    let report = run(&Plant {
+        text: |m, t| if m.rendition == Rendition::Rung { with_gap(&t, "p49.m4s", true) } else { t },
+        ..Plant::default()
+    });
+    assert!(report.findings.is_empty(), "{report}");
 }
 
 fn faults_of_the_multivariant() -> Vec<(Rule, Plant)> {
@@ -342,7 +412,18 @@ fn faults_of_the_multivariant() -> Vec<(Rule, Plant)> {
             rule::BANDWIDTH,
             index(|t| t.replace("BANDWIDTH=200000,AVERAGE-BANDWIDTH=100000", "BANDWIDTH=1000")),
         ),
+        (rule::AVERAGE, index(|t| t.replace("AVERAGE-BANDWIDTH=100000", "AVERAGE-BANDWIDTH=1000"))),
+        (rule::AUDIO_GROUP, index(|t| second_sound(&t, "Main", ""))),
+        (rule::AUDIO_GROUP, index(|t| second_sound(&t, "Other", "DEFAULT=YES,"))),
     ]
+}
+
+/// The same sound once more, under another name or the same.
+fn second_sound(text: &str, name: &str, default: &str) -> String {
+    let media = format!(
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac\",NAME=\"{name}\",{default}AUTOSELECT=YES,CHANNELS=\"2\",URI=\"e1/a0/media.m3u8\"\n#EXT-X-STREAM-INF"
+    );
+    text.replacen("#EXT-X-STREAM-INF", &media, 1)
 }
 
 fn faults_of_inits() -> Vec<(Rule, Plant)> {
@@ -416,6 +497,7 @@ fn all_faults() -> Vec<(Rule, Plant)> {
     all.extend(faults_of_numbers());
     all.extend(faults_of_succession());
     all.extend(faults_between_renditions());
+    all.extend(faults_of_gaps());
     all.extend(faults_of_the_multivariant());
     all.extend(faults_of_inits());
     all.extend(faults_of_chunks());

@@ -35,6 +35,8 @@ export class Session {
   /** From the server's word that the stream is live to the first picture (milliseconds). */
   liveToPictureMillis: number | null = null;
   readonly errors: string[] = [];
+  /** What went wrong and was mended without a new start, and how often. */
+  readonly mended = new Map<string, number>();
   private readonly source: Source;
   private liveSince = 0;
   private stuck: (() => void) | undefined;
@@ -120,6 +122,9 @@ export class Session {
         appended: () => this.viewing.look(),
         ended: () => resolve({ is: 'ended' }),
         failed: (failure: Failure) => resolve({ is: 'failed', failure }),
+        places: (hosts: string[]) => this.source.tell(hosts),
+        from: (origin: string) => this.source.follow(origin),
+        mended: (detail: string) => void this.mended.set(detail, (this.mended.get(detail) ?? 0) + 1),
       };
       this.stuck = () => listener.failed({ is: 'media', detail: 'stuck although new media is listed' });
       const { video } = this;

@@ -24,17 +24,44 @@ const UNREACHABLE_MAX = 8000;
 /** How often the playlist is looked at while it plays; the answer is a 304 without a body. */
 const LOOK_EVERY = 5000;
 const LOOK_EVERY_HURRIED = 1000;
+/** Servers that are remembered. */
+const MOST_PLACES = 16;
 /** As many answers in a row that there is no such stream end the playing. */
 const ABSENT_IS_GONE = 2;
 
 export class Source {
-  readonly url: string;
+  /** Servers that have the stream, as far as is known: the page's own and those that steering named. */
+  private readonly places: string[] = [location.origin];
+  private place = location.origin;
 
   constructor(
-    name: StreamName,
+    private readonly name: StreamName,
     private readonly clock: ServerClock,
-  ) {
-    this.url = new URL(playlistPath(name), location.origin).href;
+  ) {}
+
+  /** The multivariant playlist, at the server that is asked now. */
+  get url(): string {
+    return new URL(playlistPath(this.name), this.place).href;
+  }
+
+  /** The stream can be had from these hosts as well, at the same port. */
+  tell(hosts: string[]): void {
+    for (const host of hosts) {
+      const url = new URL(this.place);
+      url.hostname = host;
+      if (!this.places.includes(url.origin) && this.places.length < MOST_PLACES) this.places.push(url.origin);
+    }
+  }
+
+  /** It plays from this server, so that one is asked from now on. */
+  follow(origin: string): void {
+    this.place = origin;
+  }
+
+  /** The server that is asked has it no more: the next one is asked. */
+  private moveOn(): void {
+    const next = (this.places.indexOf(this.place) + 1) % this.places.length;
+    this.place = this.places[next]!;
   }
 
   /** One request. With `hold` the server answers as soon as the stream is live, or says no after some seconds. */
@@ -58,7 +85,8 @@ export class Source {
     const asked = window.aqueductAsked;
     delete window.aqueductAsked;
     if (asked && hold) return asked;
-    const headers: HeadersInit = etag ? { 'If-None-Match': etag } : {};
+    // Elsewhere it would take a question of its own whether the header is allowed.
+    const headers: HeadersInit = etag && this.place === location.origin ? { 'If-None-Match': etag } : {};
     const url = hold ? `${this.url}?_AQ_hold=1` : this.url;
     return { sent: Date.now(), answer: fetch(url, { signal, cache: 'no-store', headers }) };
   }
@@ -75,7 +103,10 @@ export class Source {
       if (look.is === 'live' && !(ended !== null && shape(look.text) === shape(ended))) return look;
       told(look);
       failures = look.is === 'unreachable' ? failures + 1 : 0;
-      const delay = failures > 0 ? Math.min(SOON * 2 ** (failures - 1), UNREACHABLE_MAX) : SOON;
+      this.moveOn();
+      // Every server is tried before any is waited for.
+      const rounds = Math.floor(failures / this.places.length);
+      const delay = failures === 0 ? SOON : rounds === 0 ? 0 : Math.min(SOON * 2 ** (rounds - 1), UNREACHABLE_MAX);
       // A held answer has waited already; one that came at once (an older server, a proxy) must not be hammered.
       const waited = Date.now() - began;
       await sleep(waited > 3000 && failures === 0 ? 0 : delay, signal);

@@ -30,6 +30,8 @@ export interface Stats {
   paused: boolean;
   /** What made playback start again, oldest first. */
   errors: string[];
+  /** What went wrong and was mended without a new start: how often, by hls.js's name for it. */
+  mended: Record<string, number>;
 }
 
 export function stats(session: Session, video: HTMLVideoElement): Stats {
@@ -54,5 +56,6 @@ export function stats(session: Session, video: HTMLVideoElement): Stats {
     playhead: video.currentTime,
     paused: video.paused,
     errors: [...session.errors],
+    mended: Object.fromEntries(session.mended),
   };
 }

@@ -3,16 +3,23 @@
 export interface StreamName {
   app: string;
   name: string;
+  /** What lets the viewer in, where the stream is protected: it stood in the page's address. */
+  ticket?: string;
 }
 
 /** The server's own rule for each half of a name. */
 const HALF = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/;
 
-/** Reads `/watch/APP/NAME`; nothing else is a stream. */
+/** The characters of a token: no URL changes them. */
+const TICKET = /^\/t\/([A-Za-z0-9._~-]+)(?=\/)/;
+
+/** Reads `/watch/APP/NAME` or `/t/TOKEN/watch/APP/NAME`; nothing else is a stream. */
 export function fromPath(pathname: string): StreamName | undefined {
-  const [empty, watch, app, name, ...rest] = pathname.replace(/\/$/, '').split('/');
+  const ticket = TICKET.exec(pathname)?.[1];
+  const [empty, watch, app, name, ...rest] = pathname.replace(TICKET, '').replace(/\/$/, '').split('/');
   if (empty !== '' || watch !== 'watch' || rest.length > 0) return undefined;
-  return valid(app) && valid(name) ? { app, name } : undefined;
+  if (!valid(app) || !valid(name)) return undefined;
+  return ticket === undefined ? { app, name } : { app, name, ticket };
 }
 
 /** Reads what a person types: `NAME` or `APP/NAME`; `live` is the app that is meant when none is given. */
@@ -27,7 +34,9 @@ function valid(half: string | undefined): half is string {
 }
 
 export const watchPath = ({ app, name }: StreamName) => `/watch/${app}/${name}`;
-export const playlistPath = ({ app, name }: StreamName) => `/${app}/${name}/index.m3u8`;
+/** Everything of the stream lies below, so that every relative address in a playlist keeps the ticket. */
+export const playlistPath = ({ app, name, ticket }: StreamName) =>
+  `${ticket === undefined ? '' : `/t/${ticket}`}/${app}/${name}/index.m3u8`;
 
 /**
  * What of a multivariant playlist a player must be attached anew for: which renditions there are, of what codec

@@ -1,5 +1,6 @@
 /** The page at `/watch/APP/NAME`. */
 import './style.css';
+import { Beacon } from './beacon';
 import { Controls } from './controls';
 import { Session } from './session';
 import { stats, type Stats } from './stats';
@@ -20,6 +21,7 @@ if (name) {
   document.title = `${name.name} · Aqueduct`;
   const session = new Session(video, name, controls);
   controls.serve(name, session);
+  new Beacon(session, video, name);
   window.aqueduct = { stats: () => stats(session, video) };
   void session.run(new AbortController().signal);
 } else {

@@ -45,6 +45,20 @@ export function whileWaiting(look: Look, ended: boolean): Message {
   if (look.is === 'unreachable') {
     return { title: 'The server cannot be reached', detail: 'Check your network. Trying again…', busy: true };
   }
+  if (look.is === 'refused' && look.status === 401) {
+    return {
+      title: 'This stream needs a valid link',
+      detail: 'The link that opened this page has run out or is not complete. Ask whoever gave it to you for a new one.',
+      busy: false,
+    };
+  }
+  if (look.is === 'refused' && look.status === 403) {
+    return {
+      title: 'This link does not open this stream',
+      detail: 'It is for another stream or another place, or access was withdrawn. Ask whoever gave it to you.',
+      busy: false,
+    };
+  }
   if (look.is === 'refused') {
     return { title: 'The server refuses this stream', detail: `It answered ${look.status}. Trying again…`, busy: true };
   }

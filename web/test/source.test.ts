@@ -45,6 +45,20 @@ describe('waiting for a stream', () => {
     expect(asked.every(({ url }) => url === 'http://host/live/show/index.m3u8?_AQ_hold=1')).toBe(true);
   });
 
+  it('asks every server that steering named before it waits', async () => {
+    const asked = server(['unreachable', 'unreachable', { status: 200, body: LIST }]);
+    const stream = source();
+    stream.tell(['other', 'third', 'other']);
+    const live = stream.untilLive(signal(), null, () => undefined);
+    await vi.advanceTimersByTimeAsync(100);
+    expect((await live).text).toBe(LIST);
+    expect(asked.map(({ url }) => new URL(url).host)).toEqual(['host', 'other', 'third']);
+    // From then on that one is asked, and where it plays from later.
+    expect(new URL(stream.url).host).toBe('third');
+    stream.follow('http://other');
+    expect(new URL(stream.url).host).toBe('other');
+  });
+
   it('does not hammer a server that answers at once', async () => {
     const asked = server([{ status: 404 }]);
     void source().untilLive(signal(), null, () => undefined);

@@ -7,6 +7,15 @@ describe('names', () => {
     expect(fromPath('/watch/live/show/')).toEqual({ app: 'live', name: 'show' });
   });
 
+  it('come from the path behind a token, which the playlist keeps', () => {
+    const name = fromPath('/t/eyJ.a_b.c-~/watch/live/show');
+    expect(name).toEqual({ app: 'live', name: 'show', ticket: 'eyJ.a_b.c-~' });
+    expect(playlistPath(name!)).toBe('/t/eyJ.a_b.c-~/live/show/index.m3u8');
+    for (const path of ['/t/x', '/t/watch/live/show', '/t//watch/live/show', '/t/x/t/y/watch/live/show', '/t/a%2eb/watch/live/show']) {
+      expect(fromPath(path)).toBeUndefined();
+    }
+  });
+
   it.each(['/', '/watch', '/watch/live', '/watch/live/a/b', '/watch/../x', '/watch/live/%3Cb%3E', '/other/live/a', '/watch/.a/b'])(
     'do not come from %s',
     (path) => expect(fromPath(path)).toBeUndefined(),

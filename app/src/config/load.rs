@@ -1,6 +1,7 @@
 //! Reads settings: file under environment under `--set`, each over the defaults. Errors name file, line and key.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
@@ -80,8 +81,18 @@ fn load_with(
     let config = figment.extract::<Config>().map_err(|error| source.explain(&error))?;
     plan(config).map_err(|message| {
         let key = key_in_text(&message);
-        ConfigError::Value { place: source.place(key.as_deref()), message }
+        let place = source.place(key.as_deref());
+        ConfigError::Value { message: without_key(message, &place), place }
     })
+}
+
+/// A message that begins with the key which its place names as well, without it.
+fn without_key(message: String, place: &Place) -> String {
+    let (Place::File { key: Some(key), .. } | Place::Flag(key) | Place::Nowhere(Some(key))) = place else {
+        return message;
+    };
+    let rest = message.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    rest.map(str::to_owned).unwrap_or(message)
 }
 
 /// The key that a variable sets: `AQUEDUCT_PACKAGER__PART` is `packager.part`. Others that begin alike are not ours:
@@ -89,7 +100,8 @@ fn load_with(
 fn key_of(name: &str) -> Option<String> {
     let rest = name.strip_prefix(PREFIX).filter(|_| !OF_FLAGS.contains(&name))?;
     let key = rest.replace("__", ".").to_ascii_lowercase();
-    let known = key == "data_dir" || SECTIONS.iter().any(|section| key.starts_with(section));
+    let known =
+        key == "data_dir" || key == "stream" || SECTIONS.iter().any(|section| key.starts_with(section));
     if !known {
         tracing::debug!(name, "this variable is none of ours");
     }
@@ -128,16 +140,58 @@ fn plan(config: Config) -> Result<Plan, String> {
     if config.stop.deadline.is_zero() {
         return Err("stop.deadline is 0, which would cut every viewer off: set it to 1s or more".into());
     }
-    let Config { data_dir, stop, ingest, packager, edge, tls, admin } = config;
+    let Config {
+        data_dir,
+        stop,
+        ingest,
+        transcode,
+        packager,
+        edge,
+        relay,
+        cluster,
+        steering,
+        tls,
+        admin,
+        stream,
+        analytics,
+    } = config;
     Ok(Plan {
         data_dir: data_dir.unwrap_or_else(|| default_data_dir(|name| std::env::var(name).ok())),
         deadline: stop.deadline,
         ingest: ingest.try_into().map_err(|error: aqueduct_ingest::ConfigError| error.to_string())?,
-        packager: packager.try_into().map_err(|error: aqueduct_packager::ConfigError| error.to_string())?,
+        transcode: transcode
+            .try_into()
+            .map_err(|error: aqueduct_transcode::config::ConfigError| error.to_string())?,
+        packager: aqueduct_packager::Plan::try_from(packager)
+            .map_err(|error| error.to_string())?
+            .steered(steering.enabled),
         edge: edge.try_into().map_err(|error: aqueduct_edge::ConfigError| error.to_string())?,
+        relay: relay.try_into().map_err(|error: aqueduct_edge::relay::ConfigError| error.to_string())?,
+        cluster: cluster
+            .try_into()
+            .map_err(|error: aqueduct_edge::cluster::ConfigError| error.to_string())?,
+        steering: steered(steering, stop.deadline)?,
         tls: Tls { ..tls },
-        admin: admin.listen,
+        admin: admin.plan()?,
+        analytics: analytics.plan()?,
+        streams: stream.try_into()?,
     })
+}
+
+/// The steering, where a stop leaves players the time to hear of it.
+fn steered(
+    config: aqueduct_edge::steering::Config,
+    deadline: Duration,
+) -> Result<aqueduct_edge::steering::Plan, String> {
+    let plan = aqueduct_edge::steering::Plan::try_from(config).map_err(|error| error.to_string())?;
+    let least = plan.leave() + Duration::from_secs(3);
+    if plan.is_enabled() && plan.own().is_some() && deadline < least {
+        return Err(format!(
+            "stop.deadline is {deadline:?}, which ends before players have heard that they are to go elsewhere \
+             (steering.ttl): set it to {least:?} or more"
+        ));
+    }
+    Ok(plan)
 }
 
 /// Where settings came from, for saying where one stands.
@@ -196,7 +250,9 @@ mod tests {
     }
 
     fn loaded_with(text: &str, set: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Plan, String> {
-        let dir = std::env::temp_dir().join(format!("aqueduct-config-{}-{:p}", std::process::id(), text));
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("aqueduct-config-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("aqueduct.toml");
         std::fs::write(&file, text).unwrap();
@@ -219,9 +275,174 @@ mod tests {
     }
 
     #[test]
+    fn the_printed_default_file_has_every_key_of_the_transcode_stage_with_its_default() {
+        use aqueduct_transcode::config::Config as Transcode;
+        let uncommented = super::super::DEFAULT_FILE.replace("\n#: ", "\n");
+        let printed = Figment::new().merge(Toml::string(&uncommented));
+        assert_eq!(printed.extract_inner::<Transcode>("transcode").unwrap(), Transcode::default());
+        let defaults = figment::value::Value::serialize(Transcode::default()).unwrap();
+        let mut keys = vec![(String::from("transcode"), defaults)];
+        while let Some((key, value)) = keys.pop() {
+            match value.into_dict() {
+                Some(dict) => {
+                    keys.extend(dict.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)))
+                }
+                // Its section holds an example instead: a list that is empty cannot be shown as one.
+                None if key == "transcode.ladder" => {}
+                None => assert!(printed.find_value(&key).is_ok(), "{key} is not in the printed default file"),
+            }
+        }
+    }
+
+    #[test]
+    fn streams_with_sources_and_targets_are_read_and_errors_name_the_line() {
+        let text = "[[stream]]\nname = 'live/show'\nsources = ['push:main', 'push:backup', 'rtsp:cam1']\n\
+                    failover_after = '2s'\n[[stream.push]]\nurl = 'rtmp://h/live/hush'\n\
+                    [[stream]]\nname = 'live/b'\n[[stream.push]]\nurl = 'srt://h:9'\nname = 'one'\n";
+        let plans = loaded(text, &[]).unwrap().streams;
+        assert_eq!((plans.sources.len(), plans.targets.len()), (1, 2));
+        assert!(!format!("{plans:?}").contains("hush"));
+        for (from, to, part) in [
+            ("live/show", "show", "aqueduct.toml:1: stream.0.name: a stream is named"),
+            ("live/b", "live/show", "aqueduct.toml:7: stream.1.name: live/show has a section already"),
+            ("'rtsp:cam1'", "'a b'", "stream.0.sources: \"a b\""),
+            ("'2s'", "'1h'", "stream.0.failover_after: from"),
+            ("rtmp://h/live/hush", "http://h/live/hush", "aqueduct.toml:1: stream.0.push.0.url: write rtmp"),
+            ("failover_after", "failover", "stream.0.failover"),
+            (
+                "name = 'one'",
+                "name = 'one'\n[[stream.push]]\nurl = 'srt://h:8'\nname = 'one'",
+                "give each a name",
+            ),
+        ] {
+            let error = loaded(&text.replace(from, to), &[]).unwrap_err();
+            assert!(error.contains(part) && !error.contains("hush"), "{to}: {error}");
+        }
+        let set = loaded("", &[("stream", "[{name=\"live/a\", sources=[\"push\"]}]")]).unwrap();
+        assert_eq!(set.streams.sources.len(), 1);
+        // The example of the printed file.
+        let example: String = super::super::DEFAULT_FILE
+            .lines()
+            .skip_while(|line| *line != "# [[stream]]")
+            .take_while(|line| !line.is_empty())
+            .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+            .collect();
+        let plans = loaded(&example, &[]).unwrap().streams;
+        assert_eq!((plans.sources.len(), plans.targets.values().map(Vec::len).sum::<usize>()), (1, 2));
+    }
+
+    #[test]
+    fn the_printed_default_file_has_every_key_of_the_directory_and_the_steering_with_its_default() {
+        use aqueduct_edge::{cluster, steering};
+        let uncommented = super::super::DEFAULT_FILE.replace("\n#: ", "\n");
+        let printed = Figment::new().merge(Toml::string(&uncommented));
+        assert_eq!(printed.extract_inner::<cluster::Config>("cluster").unwrap(), cluster::Config::default());
+        assert_eq!(
+            printed.extract_inner::<steering::Config>("steering").unwrap(),
+            steering::Config::default()
+        );
+        let cluster = figment::value::Value::serialize(cluster::Config::default()).unwrap();
+        let steering = figment::value::Value::serialize(steering::Config::default()).unwrap();
+        for (section, defaults) in [("cluster", cluster), ("steering", steering)] {
+            // Of the groups there is an example instead.
+            for key in defaults.into_dict().unwrap().into_keys().filter(|key| key != "pathways") {
+                assert!(
+                    printed.find_value(&format!("{section}.{key}")).is_ok(),
+                    "{section}.{key} is not printed"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_leaves_players_the_time_to_go_elsewhere() {
+        let steering = "[steering]\nenabled = true\npathway = \"a\"\nhost = \"a.example\"\n";
+        let error = loaded(steering, &[]).unwrap_err();
+        assert!(error.contains("stop.deadline is 10s") && error.contains("16s or more"), "{error}");
+        assert!(loaded(steering, &[("stop.deadline", "16s")]).is_ok());
+        assert!(loaded("[steering]\nenabled = true\n", &[]).is_ok(), "an origin has no players");
+    }
+
+    #[test]
+    fn the_printed_default_file_has_every_key_of_viewers_access_with_its_default() {
+        use aqueduct_edge::token::Config as Access;
+        let uncommented = super::super::DEFAULT_FILE.replace("\n#: ", "\n");
+        let printed = Figment::new().merge(Toml::string(&uncommented));
+        assert_eq!(printed.extract_inner::<Access>("edge.access").unwrap(), Access::default());
+        let defaults = figment::value::Value::serialize(Access::default()).unwrap();
+        // Of the keys there is an example instead: a list that is empty cannot be shown as one.
+        for key in defaults.into_dict().unwrap().into_keys().filter(|key| key != "keys") {
+            assert!(
+                printed.find_value(&format!("edge.access.{key}")).is_ok(),
+                "edge.access.{key} is not printed"
+            );
+        }
+        let example: String = super::super::DEFAULT_FILE
+            .lines()
+            .skip_while(|line| *line != "# [[edge.access.keys]]")
+            .take_while(|line| !line.is_empty())
+            .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+            .collect();
+        assert_eq!(loaded(&example, &[]).unwrap().edge.access().keys().len(), 1);
+        let error = loaded(&example.replace("at-least-32-characters-of-randomness", "x"), &[]).unwrap_err();
+        assert!(error.starts_with("aqueduct.toml:1: edge.access.keys: "), "{error}");
+        let flag = loaded("", &[("edge.access.protected", "live/*,shop/vip")]).unwrap();
+        assert!(flag.edge.access().protects("live/any") && flag.edge.access().protects("shop/vip"));
+    }
+
+    #[test]
+    fn the_example_source_of_the_default_file_is_one() {
+        let text: String = super::super::DEFAULT_FILE
+            .lines()
+            .skip_while(|line| *line != "# [[ingest.rtsp]]")
+            .take_while(|line| !line.is_empty())
+            .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+            .collect();
+        loaded(&text, &[]).unwrap();
+        let error = loaded(&text.replace("rtsp://10.0.0.5", "http://10.0.0.5"), &[]).unwrap_err();
+        assert!(error.starts_with("aqueduct.toml:") && error.contains("ingest.rtsp"), "{error}");
+        assert!(!error.contains("Streaming"), "{error}");
+    }
+
+    #[test]
+    fn the_example_ladder_of_the_default_file_is_one() {
+        let text: String = super::super::DEFAULT_FILE
+            .lines()
+            .skip_while(|line| *line != "# [[transcode.ladder]]")
+            .take_while(|line| !line.is_empty())
+            .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+            .collect();
+        let plan = loaded(&text, &[]).unwrap();
+        assert_eq!(plan.transcode.ladder.len(), 1);
+        let error = loaded(&text.replace("720", "9000"), &[]).unwrap_err();
+        assert_eq!(
+            error,
+            "aqueduct.toml:1: transcode.ladder.0.height: transcode.ladder.0.height is 9000: set it to 32 up to 4320"
+        );
+    }
+
+    #[test]
+    fn transcoding_is_set_by_flags_as_by_the_file() {
+        assert!(loaded("", &[]).unwrap().transcode.enabled);
+        assert!(!loaded("", &[("transcode.mode", "off")]).unwrap().transcode.enabled);
+        let flags = [
+            ("transcode.audio.loudness", "-16"),
+            ("transcode.audio.bitrate", "96k"),
+            ("transcode.hardware.encode", "vaapi,software"),
+            ("transcode.preset", "fast"),
+        ];
+        let plan = loaded("", &flags).unwrap().transcode;
+        assert_eq!(plan.loudness.map(|loudness| loudness.target), Some(-16.0));
+        assert_eq!(plan.audio_bitrate, 96_000);
+        assert!(plan.preset.is_some() && plan.hardware.encode.0.is_some());
+        let error = loaded("", &[("transcode.mode", "maybe")]).unwrap_err();
+        assert!(error.starts_with("--set transcode.mode: "), "{error}");
+    }
+
+    #[test]
     fn flags_stand_over_the_file() {
         let plan = loaded("[admin]\nlisten = \"127.0.0.1:1\"\n", &[("admin.listen", "127.0.0.1:2")]).unwrap();
-        assert_eq!(plan.admin.port(), 2);
+        assert_eq!(plan.admin.listen.port(), 2);
     }
 
     #[test]
@@ -252,8 +473,8 @@ mod tests {
     #[test]
     fn variables_set_keys_below_flags_and_strange_ones_are_left_alone() {
         let variables = [("AQUEDUCT_ADMIN__LISTEN", "127.0.0.1:3"), ("AQUEDUCT_PORT", "tcp://10.0.0.1:80")];
-        assert_eq!(loaded_with("", &[], &variables).unwrap().admin.port(), 3);
+        assert_eq!(loaded_with("", &[], &variables).unwrap().admin.listen.port(), 3);
         let flags = [("admin.listen", "127.0.0.1:4")];
-        assert_eq!(loaded_with("", &flags, &variables).unwrap().admin.port(), 4);
+        assert_eq!(loaded_with("", &flags, &variables).unwrap().admin.listen.port(), 4);
     }
 }

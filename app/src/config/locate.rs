@@ -61,7 +61,20 @@ pub fn line_of(text: &str, key: &str) -> Option<usize> {
 }
 
 /// How the keys of every section begin.
-pub const SECTIONS: [&str; 6] = ["ingest.", "packager.", "edge.", "tls.", "admin.", "stop."];
+pub const SECTIONS: [&str; 12] = [
+    "ingest.",
+    "transcode.",
+    "packager.",
+    "edge.",
+    "relay.",
+    "cluster.",
+    "steering.",
+    "tls.",
+    "admin.",
+    "analytics.",
+    "stop.",
+    "stream.",
+];
 
 /// The first dotted key of a known section that a message names.
 pub fn key_in_text(message: &str) -> Option<String> {

@@ -1,15 +1,18 @@
 //! One file to configure everything: each stage owns its part, this nests them.
 
+mod analytics;
 mod load;
 mod locate;
+mod stream;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use analytics::{AdminPlan, AnalyticsPlan, HookEvent, HookPlan};
 pub use load::{load, load_file};
+pub use stream::{StreamConfig, StreamPlans};
 
 /// The commented default file, as `aqueduct config` prints it.
 pub const DEFAULT_FILE: &str = include_str!("../../assets/aqueduct.toml");
@@ -24,14 +27,26 @@ pub struct Config {
     pub stop: Stop,
     /// Publishers.
     pub ingest: aqueduct_ingest::Config,
+    /// Renditions.
+    pub transcode: aqueduct_transcode::config::Config,
     /// Parts, segments and playlists.
     pub packager: aqueduct_packager::Config,
     /// Viewers.
     pub edge: aqueduct_edge::Config,
+    /// Other nodes.
+    pub relay: aqueduct_edge::relay::Config,
+    /// The directory of nodes.
+    pub cluster: aqueduct_edge::cluster::Config,
+    /// Where players are sent.
+    pub steering: aqueduct_edge::steering::Config,
     /// The certificate of HTTPS and RTMPS.
     pub tls: Tls,
     /// The operator's port.
-    pub admin: Admin,
+    pub admin: analytics::Admin,
+    /// What is kept and what is an alert.
+    pub analytics: analytics::Analytics,
+    /// Streams with several sources, and streams that are sent on.
+    pub stream: Vec<StreamConfig>,
 }
 
 /// How the program stops.
@@ -59,20 +74,6 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-/// The operator's port.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// Address of `/healthz`, `/readyz`, `/metrics` and `/api/v1`.
-    pub listen: SocketAddr,
-}
-
-impl Default for Admin {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
-    }
-}
-
 /// A checked configuration. Nothing has been opened yet.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -82,14 +83,26 @@ pub struct Plan {
     pub deadline: Duration,
     /// Publishers.
     pub ingest: aqueduct_ingest::Plan,
+    /// Renditions.
+    pub transcode: aqueduct_transcode::config::Plan,
     /// Packaging.
     pub packager: aqueduct_packager::Plan,
     /// Viewers.
     pub edge: aqueduct_edge::Plan,
+    /// Other nodes.
+    pub relay: aqueduct_edge::relay::Plan,
+    /// The directory of nodes.
+    pub cluster: aqueduct_edge::cluster::Plan,
+    /// Where players are sent.
+    pub steering: aqueduct_edge::steering::Plan,
     /// The certificate of HTTPS and RTMPS.
     pub tls: Tls,
-    /// Address of the operator's port.
-    pub admin: SocketAddr,
+    /// The operator's port.
+    pub admin: AdminPlan,
+    /// What is kept and what is an alert.
+    pub analytics: AnalyticsPlan,
+    /// Streams with several sources, and streams that are sent on.
+    pub streams: StreamPlans,
 }
 
 /// Where state is kept when nobody says: systemd's state directory, the user's state directory, or here.

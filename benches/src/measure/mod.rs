@@ -2,8 +2,10 @@
 
 pub mod herd;
 pub mod ingest;
+pub mod ladder;
 pub mod lag;
 pub mod memory;
+pub mod relay;
 pub mod serve;
 pub mod viewers;
 

@@ -1,13 +1,14 @@
 //! CPU per part and per playlist request, beside nginx serving the same bytes as static files, in turns.
 //!
 //! Both servers have one and the same core, the load generator another; what counts is the CPU time of the server's
-//! process divided by the answers. Ours goes on packaging the stream meanwhile, and that is not taken off.
+//! process divided by the answers. HTTP/3 stands alone: Debian's nginx (1.22) does not speak it. Ours goes on packaging the stream meanwhile, and that is not taken off.
 
 use std::time::Duration;
 
 use super::{MEGABITS, Setting, runtime};
 use crate::error::Error;
 use crate::h2::{self, Load, Trust};
+use crate::h3;
 use crate::http1::Connection;
 use crate::nginx::{self, Nginx};
 use crate::process::Program;
@@ -40,6 +41,7 @@ async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>,
     for what in [What::Part, What::Playlist] {
         rows.push(bench.compare(what, Protocol::Http1, &h1).await?);
         rows.push(bench.compare(what, Protocol::Http2, &h2).await?);
+        rows.push(bench.alone(what).await?);
     }
     publisher.finish()?;
     Ok(rows)
@@ -57,6 +59,17 @@ enum Protocol {
     Http1,
     /// Over TLS, load by hyper: wrk does not speak HTTP/2.
     Http2,
+    /// Load by h3 on quinn.
+    Http3,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Part => "part",
+            Self::Playlist => "playlist",
+        }
+    }
 }
 
 struct Bench {
@@ -84,13 +97,10 @@ impl Bench {
             theirs.push(their);
             ratios.push(our / their);
         }
-        let name = match what {
-            What::Part => "part",
-            What::Playlist => "playlist",
-        };
+        let name = what.name();
         let (version, tool) = match protocol {
             Protocol::Http1 => ("HTTP/1.1", "wrk, 32 connections"),
-            Protocol::Http2 => ("HTTP/2 with TLS", "4 connections of 8 streams"),
+            _ => ("HTTP/2 with TLS", "4 connections of 8 streams"),
         };
         let what = format!("{name} request ({:.1} kB, {version}), server CPU", bytes as f64 / 1e3);
         let detail = format!(
@@ -101,6 +111,25 @@ impl Bench {
             1e6 / median(&ours)
         );
         Ok(Row::new("serve", what, "µs", median(&ours)).peer("nginx", median(&theirs)).detail(detail))
+    }
+
+    /// HTTP/3, which no peer here speaks: what it costs beside our own HTTP/2 is in the rows above.
+    async fn alone(&self, what: What) -> Result<Row, Error> {
+        let (mut costs, mut bytes) = (Vec::new(), 0);
+        for _ in 0..self.pairs {
+            let path = self.newest(what).await?;
+            bytes = Connection::open(self.server.http, 0).await?.get_plain(&path).await?.length;
+            costs.push(self.cost(&self.server.program, Protocol::Http3, self.server.https, &path).await?);
+        }
+        let name = what.name();
+        let text = format!("{name} request ({:.1} kB, HTTP/3), server CPU", bytes as f64 / 1e3);
+        let detail = format!(
+            "median of {} times {} s, 4 connections of 8 streams; {:.0} requests per CPU-second; nginx 1.22 has no HTTP/3",
+            self.pairs,
+            self.seconds,
+            1e6 / median(&costs)
+        );
+        Ok(Row::new("serve", text, "µs", median(&costs)).detail(detail))
     }
 
     /// The path of what is asked for: the newest part stays fetchable for longer than a pair takes.
@@ -124,16 +153,13 @@ impl Bench {
         let before = program.cpu();
         let answers = match protocol {
             Protocol::Http1 => wrk::load(address, path, self.seconds).await?,
-            Protocol::Http2 => {
-                h2::load(Load {
-                    address,
-                    path,
-                    span: Duration::from_secs(self.seconds),
-                    trust: self.trust.clone(),
-                })
-                .await?
-            }
+            Protocol::Http2 => h2::load(self.load(address, path)).await?,
+            Protocol::Http3 => h3::load(self.load(address, path)).await?,
         };
         Ok((program.cpu() - before).as_secs_f64() * 1e6 / answers as f64)
+    }
+
+    fn load<'a>(&self, address: std::net::SocketAddr, path: &'a str) -> Load<'a> {
+        Load { address, path, span: Duration::from_secs(self.seconds), trust: self.trust.clone() }
     }
 }

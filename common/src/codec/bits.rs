@@ -43,6 +43,11 @@ impl<'a> Bits<'a> {
         self.bits(8).map(|value| value as u8)
     }
 
+    /// One byte that is 0 or not.
+    pub(super) fn flag_byte(&mut self) -> Result<bool, CodecError> {
+        self.byte().map(|byte| byte != 0)
+    }
+
     /// One bit.
     pub(super) fn flag(&mut self) -> Result<bool, CodecError> {
         self.bits(1).map(|bit| bit == 1)

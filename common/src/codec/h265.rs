@@ -1,5 +1,6 @@
 //! H.265 / HEVC: the decoder configuration record and the sequence parameter set.
 
+mod sei;
 mod sps;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ pub struct HevcConfig {
     pub record: Bytes,
     /// Bytes of a NAL unit's length prefix *in the source's* samples: 1, 2 or 4.
     pub length_size: u8,
-    /// Picture parameters of the first SPS.
+    /// Picture parameters of the first SPS, and the HDR10 metadata of the record's SEI.
     pub picture: Picture,
 }
 
@@ -61,6 +62,14 @@ impl HevcConfig {
         let Some(units) = sets.changed() else { return Ok(None) };
         let built = build(&hints, &units)?;
         Ok(Some(Self { length_size: self.length_size, ..built }))
+    }
+
+    /// The configuration with the HDR10 metadata in front of a keyframe, which wins over the record's. `None` where that
+    /// changes nothing. `sample` has 4-byte lengths.
+    pub fn described(&self, sample: &Bytes) -> Option<Self> {
+        let hdr = sei::of_sample(sample).or(self.picture.hdr);
+        let picture = Picture { hdr, ..self.picture };
+        (picture != self.picture).then(|| Self { picture, ..self.clone() })
     }
 
     /// Parameter sets of the record, with their NAL headers: VPS, SPS, PPS.
@@ -156,7 +165,8 @@ fn build(hints: &Hints, units: &[Bytes]) -> Result<HevcConfig, CodecError> {
     let sps = Sps::parse(&rbsp(sps))?;
     let record = write_record(&sps, hints, units);
     check_length(RECORD, record.len())?;
-    Ok(HevcConfig { record: record.into(), length_size: 4, picture: sps.picture })
+    let picture = Picture { hdr: sei::of_units(units), ..sps.picture };
+    Ok(HevcConfig { record: record.into(), length_size: 4, picture })
 }
 
 /// NAL unit type of a unit of the base layer with at least a header.

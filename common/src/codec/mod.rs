@@ -6,20 +6,25 @@
 pub mod aac;
 pub mod av1;
 mod bits;
+pub mod foreign;
 pub mod h264;
 pub mod h265;
+pub mod hdr;
 pub mod nal;
 pub mod opus;
 mod sets;
 pub mod vp9;
 mod vui;
+mod wire;
 
 use bytes::Bytes;
 
 pub use aac::AacConfig;
 pub use av1::Av1Config;
+pub use foreign::{ForeignCodec, ForeignConfig};
 pub use h264::AvcConfig;
 pub use h265::HevcConfig;
+pub use hdr::{ContentLight, Hdr, MasteringDisplay};
 pub use opus::OpusConfig;
 pub use vp9::Vp9Config;
 
@@ -74,6 +79,8 @@ pub struct Picture {
     pub sar: (u32, u32),
     /// Colour description; `None` when unstated.
     pub colour: Option<Colour>,
+    /// HDR10's static metadata.
+    pub hdr: Hdr,
     /// Frames that a decoder may hold back to reorder; `None` when unstated.
     pub max_reorder: Option<u32>,
     /// Frame rate stated by the bitstream as (numerator, denominator); advisory.
@@ -167,6 +174,8 @@ pub enum CodecConfig {
     Aac(AacConfig),
     /// Opus.
     Opus(OpusConfig),
+    /// Sound that has to be transcoded before it is packaged.
+    Foreign(ForeignConfig),
 }
 
 impl CodecConfig {
@@ -174,8 +183,13 @@ impl CodecConfig {
     pub const fn kind(&self) -> TrackKind {
         match self {
             Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => TrackKind::Video,
-            Self::Aac(_) | Self::Opus(_) => TrackKind::Audio,
+            Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => TrackKind::Audio,
         }
+    }
+
+    /// It can be packaged as it is; else it plays nowhere, or not everywhere, without a transcode.
+    pub const fn is_playable(&self) -> bool {
+        !matches!(self, Self::Foreign(_))
     }
 
     /// RFC 6381 string, as CODECS wants it: `avc1.64001f`, `mp4a.40.2`, `opus`.
@@ -187,11 +201,12 @@ impl CodecConfig {
             Self::Vp9(config) => config.rfc6381(),
             Self::Aac(config) => config.rfc6381(),
             Self::Opus(_) => "opus".into(),
+            Self::Foreign(config) => config.codec.rfc6381().into(),
         }
     }
 
     /// The configuration record of the sample entry: the body of avcC, hvcC, av1C, vpcC (with its version and
-    /// flags), dOps, or the AudioSpecificConfig.
+    /// flags), dOps, or the AudioSpecificConfig; of foreign sound what its decoder needs.
     pub fn record(&self) -> &Bytes {
         match self {
             Self::H264(config) => &config.record,
@@ -200,6 +215,7 @@ impl CodecConfig {
             Self::Vp9(config) => &config.record,
             Self::Aac(config) => &config.record,
             Self::Opus(config) => &config.record,
+            Self::Foreign(config) => &config.record,
         }
     }
 
@@ -210,7 +226,7 @@ impl CodecConfig {
             Self::H265(config) => Some(&config.picture),
             Self::Av1(config) => Some(&config.picture),
             Self::Vp9(config) => Some(&config.picture),
-            Self::Aac(_) | Self::Opus(_) => None,
+            Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => None,
         }
     }
 
@@ -221,7 +237,18 @@ impl CodecConfig {
             Self::H265(config) => config.picture.colour = colour,
             Self::Av1(config) => config.picture.colour = colour,
             Self::Vp9(config) => config.picture.colour = colour,
-            Self::Aac(_) | Self::Opus(_) => {}
+            Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => {}
+        }
+    }
+
+    /// Says what the pictures' HDR10 metadata is, where the bitstream does not; nothing for audio. The record stays.
+    pub const fn set_hdr(&mut self, hdr: Hdr) {
+        match self {
+            Self::H264(config) => config.picture.hdr = hdr,
+            Self::H265(config) => config.picture.hdr = hdr,
+            Self::Av1(config) => config.picture.hdr = hdr,
+            Self::Vp9(config) => config.picture.hdr = hdr,
+            Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => {}
         }
     }
 
@@ -230,6 +257,7 @@ impl CodecConfig {
         match self {
             Self::Aac(config) => Some((config.output_rate, config.channels)),
             Self::Opus(config) => Some((48_000, config.channels as u16)),
+            Self::Foreign(config) => Some((config.rate, config.channels)),
             Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => None,
         }
     }

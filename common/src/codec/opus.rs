@@ -50,6 +50,26 @@ impl OpusConfig {
         Ok(Self::build(channels, pre_skip, rate, gain))
     }
 
+    /// Parses the body of a `dOps` (Opus in ISOBMFF, 4.3.2), as [`record`](Self::record) holds it.
+    pub fn parse_record(record: &Bytes) -> Result<Self, CodecError> {
+        let mut fields = Bits::new("dOps", record);
+        let version = fields.byte()?;
+        if version != 0 {
+            return Err(fields.unsupported("version", version.into()));
+        }
+        let channels = fields.byte()?;
+        if !matches!(channels, 1 | 2) {
+            return Err(fields.unsupported("channel count", channels.into()));
+        }
+        let pre_skip = fields.bits(16)? as u16;
+        let (rate, gain) = (fields.bits(32)?, fields.bits(16)? as u16);
+        let family = fields.byte()?;
+        if family != 0 {
+            return Err(fields.unsupported("channel mapping family", family.into()));
+        }
+        Ok(Self::build(channels, pre_skip, rate, gain))
+    }
+
     /// Writes `dOps`: version 0, mapping family 0, and the header's fields in big-endian order.
     fn build(channels: u8, pre_skip: u16, rate: u32, gain: u16) -> Self {
         let mut record = vec![0, channels];

@@ -46,6 +46,9 @@ fn feed_all(data: &Bytes) {
     let _ = av1::temporal_unit(data);
     let _ = vp9::frame_header(data);
     let _ = OpusConfig::parse_head(data);
+    if let Ok(config) = CodecConfig::from_bytes(data) {
+        assert_eq!(CodecConfig::from_bytes(&config.to_bytes()), Ok(config.clone()));
+    }
     let _ = opus::packet_samples(data);
     for length_size in [1, 2, 4] {
         Nals::new(data, length_size).for_each(drop);
@@ -57,17 +60,19 @@ fn feed_all(data: &Bytes) {
             assert_eq!(flags(&again), flags(&unit));
             let sets = &unit.parameter_sets;
             let _ = AvcConfig::from_parameter_sets(sets, sets);
-            let _ = HevcConfig::from_parameter_sets(sets, sets, sets);
+            let hevc = HevcConfig::from_parameter_sets(sets, sets, sets);
+            let _ = hevc.map(|config| config.described(&unit.payload));
         }
     }
 }
 
 /// One real record, header or sample of each kind.
-const REAL: [&str; 12] = [
+const REAL: [&str; 13] = [
     super::h264::tests::HIGH_INTERLACED,
     super::h264::tests::FULL_RANGE_MATRICES,
     super::h264::tests::IDR_WITH_SETS,
     super::h265::tests::REXT_444,
+    super::h265::tests::HDR10,
     super::h265::tests::TWO_LAYERS,
     super::h265::tests::IDR_WITH_SETS,
     super::av1::tests::TEN_BIT_PQ,
@@ -144,4 +149,32 @@ proptest! {
         let real = hex(REAL[which]);
         feed_all(&[&real[..keep.min(real.len())], &tail].concat().into());
     }
+}
+
+/// One configuration of each codec.
+fn one_of_each() -> Vec<CodecConfig> {
+    let told = Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false };
+    let mut avc = CodecConfig::H264(AvcConfig::parse(&hex(super::h264::tests::MAIN)).unwrap());
+    avc.set_colour(Some(told));
+    avc.set_hdr(Hdr { light: Some(ContentLight { max_content: 1_000, max_average: 400 }), mastering: None });
+    let foreign = |codec| ForeignConfig::new(codec, 44_100, 2, hex("0102")).map(CodecConfig::Foreign);
+    let mut all = vec![
+        avc,
+        CodecConfig::H265(HevcConfig::parse(&hex(super::h265::tests::MAIN)).unwrap()),
+        CodecConfig::H265(HevcConfig::parse(&hex(super::h265::tests::HDR10)).unwrap()),
+        CodecConfig::Vp9(Vp9Config::parse(&hex(super::vp9::tests::TEN_BIT_PQ), (1_280, 720)).unwrap()),
+        CodecConfig::Aac(AacConfig::parse(&hex("1190")).unwrap()),
+        CodecConfig::Opus(OpusConfig::parse_head(&hex(super::opus::tests::STEREO)).unwrap()),
+    ];
+    all.extend(ForeignCodec::ALL.into_iter().map(|codec| foreign(codec).unwrap()));
+    all
+}
+
+#[test]
+fn a_configuration_survives_as_bytes() {
+    for config in one_of_each() {
+        assert_eq!(CodecConfig::from_bytes(&config.to_bytes()), Ok(config));
+    }
+    assert!(CodecConfig::from_bytes(&Bytes::from_static(&[7, 0])).is_err());
+    assert!(CodecConfig::from_bytes(&Bytes::new()).is_err());
 }

@@ -39,7 +39,7 @@ impl Vp9Config {
         let colour = Colour::stated(primaries, transfer, matrix, format & 1 == 1);
         // A superframe holds its hidden frames, so samples are stored in the order of output.
         let max_reorder = Some(0);
-        let picture = Picture { width, height, sar: (1, 1), colour, max_reorder, frame_rate: None };
+        let picture = Picture { width, height, sar: (1, 1), colour, max_reorder, ..Picture::default() };
         Ok(Self { record: Bytes::copy_from_slice(&record), picture })
     }
 

@@ -1,9 +1,11 @@
 //! A running edge with one stream, and HTTP clients for it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
-#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail it")]
+
+pub mod node;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqueduct_common::StreamName;
@@ -11,13 +13,13 @@ use aqueduct_common::event::{EventReceiver, bus};
 use aqueduct_common::object::{
     Ahead, ContentType, Object, ObjectKind, ObjectPath, PlaylistInfo, Publish, Update, Version,
 };
-use aqueduct_edge::{Config, Limits, Listen, Page, Pages, Plan, Server, Store};
+use aqueduct_edge::{Config, Demand, Limits, Listen, Page, Pages, Plan, Server, Store};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +75,7 @@ pub fn info(newest: u64) -> PlaylistInfo {
         target_duration: Duration::from_secs(1),
         ended: false,
         needs: Some(path(&part(newest))),
+        demand: None,
     }
 }
 
@@ -139,8 +142,27 @@ impl Pages for Site {
     }
 }
 
+/// What was told of who asks: the demand, and by how many.
+#[derive(Default)]
+pub struct Asked(Mutex<Vec<(u8, u32)>>);
+
+impl Demand for Asked {
+    fn asked(&self, stream: &StreamName, demand: u8, viewers: u32) {
+        assert_eq!(*stream, name());
+        self.0.lock().unwrap().push((demand, viewers));
+    }
+}
+
+impl Asked {
+    /// What was told since the last time.
+    pub fn take(&self) -> Vec<(u8, u32)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
 pub struct World {
     pub store: Store,
+    pub asked: Arc<Asked>,
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub events: EventReceiver,
@@ -155,20 +177,61 @@ impl World {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::of(Config { limits, ..Config::default() })
+    }
+
+    /// With these settings, and addresses of its own.
+    pub fn of(mut config: Config) -> Self {
         let loopback = Listen::At(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let mut config = Config { limits, ..Config::default() };
         config.http.listen = loopback;
         config.https.listen = loopback;
         let (tls, roots) = certificate();
         let (sender, events) = bus(1_000);
         let store = Store::new();
         let plan = Plan::try_from(config).unwrap();
-        let server = Server::bind(plan, store.clone(), Arc::new(Site), Some(tls), sender).unwrap();
+        let asked = Arc::new(Asked::default());
+        let demand = Some(asked.clone() as Arc<dyn Demand>);
+        let server = Server::bind(plan, store.clone(), Arc::new(Site), Some(tls), sender, demand).unwrap();
         let addresses = server.addresses();
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone(), Duration::from_secs(5)));
         let (http, https) = (addresses.http.unwrap(), addresses.https.unwrap());
-        Self { store, http, https, events, stop, run, roots }
+        Self { store, asked, http, https, events, stop, run, roots }
+    }
+
+    /// HTTP/3, with a client that reads as fast as it can.
+    pub async fn http3(&self) -> Client {
+        Client::http3(self.quic(self.https, quinn::TransportConfig::default()).await.unwrap()).await
+    }
+
+    /// QUIC with the edge, or with something in front of it, by a client with these settings.
+    pub async fn quic(
+        &self,
+        address: SocketAddr,
+        transport: quinn::TransportConfig,
+    ) -> Result<quinn::Connection, quinn::ConnectionError> {
+        let mut config = self.quic_client();
+        config.transport_config(Arc::new(transport));
+        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        endpoint.set_default_client_config(config);
+        endpoint.connect(address, "localhost").unwrap().await
+    }
+
+    /// The settings of a client of HTTP/3.
+    pub fn quic_client(&self) -> quinn::ClientConfig {
+        self.quic_client_for(b"h3")
+    }
+
+    /// The same, of something else on QUIC.
+    pub fn quic_client_for(&self, protocol: &[u8]) -> quinn::ClientConfig {
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        tls.enable_early_data = true;
+        quinn::ClientConfig::new(Arc::new(quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap()))
     }
 
     pub async fn live() -> Self {
@@ -183,6 +246,11 @@ impl World {
 
     pub async fn h2c(&self) -> Client {
         Client::http2(TokioIo::new(TcpStream::connect(self.http).await.unwrap())).await
+    }
+
+    /// HTTP/2 without TLS, to any edge.
+    pub async fn h2c_to(address: SocketAddr) -> Client {
+        Client::http2(TokioIo::new(TcpStream::connect(address).await.unwrap())).await
     }
 
     /// Asks for something over HTTP/2 and never gives the server room to send it.
@@ -213,6 +281,18 @@ impl World {
         let io = TokioIo::new(stream);
         let http2 = chosen.as_deref() == Some(b"h2");
         (if http2 { Client::http2(io).await } else { Client::http1(io).await }, chosen)
+    }
+
+    /// The next report of a player.
+    pub async fn report(&mut self) -> aqueduct_common::event::Report {
+        let found = async {
+            loop {
+                if let Some(aqueduct_common::Event::Report(report)) = self.events.recv().await {
+                    return report;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), found).await.expect("a report")
     }
 
     /// The next tick that fulfils the condition. Ticks come once a second.
@@ -260,7 +340,10 @@ pub struct Client {
 enum Sender {
     Http1(Arc<tokio::sync::Mutex<hyper::client::conn::http1::SendRequest<Empty<Bytes>>>>),
     Http2(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
+    Http3(h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>),
 }
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug)]
 pub struct Reply {
@@ -292,17 +375,25 @@ impl Client {
         Self { sender: Sender::Http2(sender), talk }
     }
 
-    /// Sends a request; over HTTP/2 any number may be under way.
+    pub async fn http3(quic: quinn::Connection) -> Self {
+        let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(quic)).await.unwrap();
+        // Dropping the driver closes the connection.
+        let talk = tokio::spawn(async move { drop(driver.wait_idle().await) });
+        Self { sender: Sender::Http3(sender), talk }
+    }
+
+    /// Sends a request; over HTTP/2 and HTTP/3 any number may be under way.
     pub fn send(
         &self,
         method: Method,
         target: &str,
         headers: &[(&str, &str)],
-    ) -> impl Future<Output = hyper::Result<Reply>> + Send + 'static {
+    ) -> impl Future<Output = Result<Reply, Failure>> + Send + 'static {
         let sender = self.sender.clone();
         let uri = match sender {
             Sender::Http1(_) => target.to_owned(),
             Sender::Http2(_) => format!("http://localhost{target}"),
+            Sender::Http3(_) => format!("https://localhost{target}"),
         };
         let mut request = Request::builder().method(method).uri(uri);
         if matches!(sender, Sender::Http1(_)) {
@@ -320,11 +411,35 @@ impl Client {
                     sender.send_request(request).await?
                 }
                 Sender::Http2(mut sender) => sender.send_request(request).await?,
+                Sender::Http3(sender) => return begin(sender, request.map(|_| ())).await?.read().await,
             };
             let (head, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: head.status, headers: head.headers, body })
         }
+    }
+
+    /// Sends a request over HTTP/3, and waits for the head of its answer only.
+    pub async fn begin(&self, target: &str) -> Begun {
+        let Sender::Http3(sender) = &self.sender else { panic!("not over HTTP/3") };
+        begin(sender.clone(), Request::get(format!("https://localhost{target}")).body(()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    /// Posts a body over HTTP/3, in two pieces.
+    pub async fn post(&self, target: &str, body: &'static str) -> Reply {
+        let Sender::Http3(sender) = &self.sender else { panic!("not over HTTP/3") };
+        let request = Request::post(format!("https://localhost{target}")).body(()).unwrap();
+        let mut exchange = sender.clone().send_request(request).await.unwrap();
+        let (first, second) = body.split_at(body.len() / 2);
+        for piece in [first, second] {
+            // An edge that has had enough says so and reads no more.
+            let _ = exchange.send_data(Bytes::from_static(piece.as_bytes())).await;
+        }
+        let _ = exchange.finish().await;
+        let (head, ()) = exchange.recv_response().await.unwrap().into_parts();
+        Begun { head, exchange }.read().await.unwrap()
     }
 
     pub async fn get(&self, target: &str) -> Reply {
@@ -334,4 +449,69 @@ impl Client {
     pub async fn get_with(&self, target: &str, headers: &[(&str, &str)]) -> Reply {
         self.send(Method::GET, target, headers).await.unwrap()
     }
+}
+
+/// An answer over HTTP/3 whose head came.
+pub struct Begun {
+    head: http::response::Parts,
+    exchange: h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>,
+}
+
+impl Begun {
+    /// The rest of it.
+    pub async fn read(mut self) -> Result<Reply, Failure> {
+        let mut body = Vec::new();
+        while let Some(mut piece) = self.exchange.recv_data().await? {
+            let len = bytes::Buf::remaining(&piece);
+            body.extend_from_slice(&bytes::Buf::copy_to_bytes(&mut piece, len));
+        }
+        Ok(Reply { status: self.head.status, headers: self.head.headers, body: body.into() })
+    }
+}
+
+async fn begin(
+    mut sender: h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>,
+    request: Request<()>,
+) -> Result<Begun, Failure> {
+    let mut exchange = sender.send_request(request).await?;
+    exchange.finish().await?;
+    let (head, ()) = exchange.recv_response().await?.into_parts();
+    Ok(Begun { head, exchange })
+}
+
+/// A way to an edge over UDP on which so many bytes a second come back, and no fewer are kept than come.
+pub async fn narrow(far: SocketAddr, bytes_per_second: u32) -> SocketAddr {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let near = Arc::new(UdpSocket::bind(loopback).await.unwrap());
+    let out = Arc::new(UdpSocket::bind(loopback).await.unwrap());
+    out.connect(far).await.unwrap();
+    let address = near.local_addr().unwrap();
+    let (there, back) = (out.clone(), near.clone());
+    let (to, client) = tokio::sync::watch::channel(loopback);
+    tokio::spawn(async move {
+        let mut bytes = vec![0; 65_536];
+        while let Ok((len, from)) = near.recv_from(&mut bytes).await {
+            to.send_replace(from);
+            let _ = there.send(&bytes[..len]).await;
+        }
+    });
+    let (queue, mut queued) = tokio::sync::mpsc::channel::<Vec<u8>>(4_096);
+    tokio::spawn(async move {
+        let mut bytes = vec![0; 65_536];
+        while let Ok(len) = out.recv(&mut bytes).await {
+            let _ = queue.send(bytes[..len].to_vec()).await;
+        }
+    });
+    #[expect(clippy::disallowed_methods, reason = "the clock of the way")]
+    tokio::spawn(async move {
+        let mut due = tokio::time::Instant::now();
+        while let Some(bytes) = queued.recv().await {
+            due = due.max(tokio::time::Instant::now())
+                + Duration::from_secs_f64(bytes.len() as f64 / f64::from(bytes_per_second));
+            tokio::time::sleep_until(due).await;
+            let client = *client.borrow();
+            let _ = back.send_to(&bytes, client).await;
+        }
+    });
+    address
 }

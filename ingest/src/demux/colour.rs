@@ -1,6 +1,8 @@
 //! Colours that the publisher tells beside the bitstream (RTMP-58).
 
-use aqueduct_common::codec::{CodecConfig, Colour};
+use aqueduct_common::codec::{CodecConfig, Colour, Hdr, MasteringDisplay};
+
+use crate::flv::video::ColourInfo;
 
 /// "Unspecified" in each of H.273's tables.
 const UNSPECIFIED: u8 = 2;
@@ -8,24 +10,29 @@ const UNSPECIFIED: u8 = 2;
 /// What `colorInfo` said last.
 #[derive(Debug, Default)]
 pub(super) struct ToldColour {
-    told: Option<Colour>,
+    told: ColourInfo,
     conflicts: u32,
 }
 
 impl ToldColour {
     /// Takes in a new word, or that there is none any more; `false` where that changes nothing.
-    pub(super) fn tell(&mut self, told: Option<Colour>) -> bool {
+    pub(super) fn tell(&mut self, told: ColourInfo) -> bool {
         std::mem::replace(&mut self.told, told) != told
     }
 
     /// Fills in what the bitstream leaves open. Where the two differ the bitstream wins, and that is counted.
     pub(super) fn complete(&mut self, mut config: CodecConfig) -> CodecConfig {
-        let own = config.picture().and_then(|picture| picture.colour);
-        if let Some(told) = self.told {
-            let (colour, conflict) = own.map_or((told, false), |own| merge(own, told));
-            self.conflicts += u32::from(conflict);
+        let Some((own, hdr)) = config.picture().map(|picture| (picture.colour, picture.hdr)) else {
+            return config;
+        };
+        let mut conflict = contradict(&hdr, &self.told.hdr);
+        if let Some(told) = self.told.colour {
+            let (colour, differ) = own.map_or((told, false), |own| merge(own, told));
+            conflict |= differ;
             config.set_colour(Some(colour));
         }
+        config.set_hdr(hdr.or(self.told.hdr));
+        self.conflicts += u32::from(conflict);
         config
     }
 
@@ -52,4 +59,16 @@ fn merge(own: Colour, told: Colour) -> (Colour, bool) {
         full_range: own.full_range,
     };
     (colour, conflict)
+}
+
+/// Both state something, and not the same. What one of them leaves open is no contradiction.
+fn contradict(own: &Hdr, told: &Hdr) -> bool {
+    let lights = own.light.zip(told.light).is_some_and(|(own, told)| own != told);
+    let luminance = |display: &MasteringDisplay| (display.max_luminance, display.min_luminance);
+    let primaries = |display: &MasteringDisplay| (display.primaries, display.white);
+    let displays = own.mastering.zip(told.mastering).is_some_and(|(own, told)| {
+        let both_have_primaries = own.has_primaries() && told.has_primaries();
+        luminance(&own) != luminance(&told) || (both_have_primaries && primaries(&own) != primaries(&told))
+    });
+    lights || displays
 }

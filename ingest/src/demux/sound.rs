@@ -2,24 +2,28 @@
 
 use std::collections::VecDeque;
 
-use aqueduct_common::TrackKind;
-use aqueduct_common::codec::{AacConfig, CodecConfig, OpusConfig, opus};
+use aqueduct_common::codec::{AacConfig, CodecConfig, ForeignCodec, ForeignConfig, OpusConfig, opus};
+use aqueduct_common::{TrackId, TrackKind};
 use bytes::Bytes;
 
+use super::epoch::Epoch;
 use super::video::Dropped;
 use super::{CodedFrame, Demuxed};
 use crate::flv::audio::{AudioCodec, AudioPacket};
 
-/// State of the audio track.
-#[derive(Debug, Default)]
-pub(super) struct SoundTrack {
-    header: Option<(AudioCodec, Bytes)>,
-    config: Option<CodecConfig>,
+/// State of an audio track.
+#[derive(Debug)]
+pub(crate) struct SoundTrack {
+    epoch: Epoch<AudioCodec>,
 }
 
 impl SoundTrack {
+    pub(crate) const fn new(track: TrackId) -> Self {
+        Self { epoch: Epoch::new(track) }
+    }
+
     /// Takes one packet.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         timestamp: u32,
         nanos: u32,
@@ -28,34 +32,36 @@ impl SoundTrack {
     ) -> Result<(), Dropped> {
         match packet {
             AudioPacket::Header { codec, record } => self.push_header(codec, &record, out),
-            AudioPacket::Frame { codec, data } => {
+            AudioPacket::Frame { codec, stereo, data } => {
                 if data.is_empty() {
                     return Ok(());
                 }
-                if self.header.is_none() && codec == AudioCodec::Opus {
+                match codec {
                     // An Opus header may be empty (RTMP-55), so its absence says as much.
-                    self.push_header(codec, &Bytes::new(), out)?;
+                    AudioCodec::Opus if self.epoch.codec().is_none() => {
+                        self.push_header(codec, &Bytes::new(), out)?;
+                    }
+                    AudioCodec::Foreign(codec) => self.note_foreign(codec, stereo, &data, out)?,
+                    _ => {}
                 }
                 let (samples, rate) = self.samples(codec, &data)?;
                 let nominal =
                     i64::from(samples) * i64::from(aqueduct_common::Timescale::FLICKS.hz()) / i64::from(rate);
-                let kind = TrackKind::Audio;
-                let (cts, sync, disposable) = (0, true, false);
-                let frame = CodedFrame {
-                    kind,
+                out.push_back(Demuxed::Frame(CodedFrame {
+                    track: self.epoch.track(),
+                    kind: TrackKind::Audio,
                     timestamp,
                     nanos,
-                    cts,
-                    sync,
-                    disposable,
+                    cts: 0,
+                    sync: true,
+                    disposable: false,
                     samples,
                     nominal,
                     payload: data,
-                };
-                out.push_back(Demuxed::Frame(frame));
+                }));
                 Ok(())
             }
-            AudioPacket::End | AudioPacket::Foreign(_) => Ok(()),
+            AudioPacket::End | AudioPacket::Undecoded(_) => Ok(()),
         }
     }
 
@@ -65,36 +71,74 @@ impl SoundTrack {
         record: &Bytes,
         out: &mut VecDeque<Demuxed>,
     ) -> Result<(), Dropped> {
-        if self.header.as_ref().is_some_and(|(known, bytes)| *known == codec && bytes == record) {
+        if !self.epoch.begin(codec, record) {
             return Ok(());
         }
         let parsed = match codec {
             AudioCodec::Aac => AacConfig::parse(record).map(CodecConfig::Aac),
             AudioCodec::Opus => OpusConfig::parse_head(record).map(CodecConfig::Opus),
+            AudioCodec::Foreign(ForeignCodec::Flac) => ForeignConfig::flac(record).map(CodecConfig::Foreign),
+            // Every packet says it; what a header says besides is not needed.
+            AudioCodec::Foreign(_) => return Ok(()),
         };
-        self.header = Some((codec, Bytes::copy_from_slice(record)));
-        let config = match parsed {
-            Ok(config) => config,
+        match parsed {
+            Ok(config) => {
+                self.adopt(config, out);
+                Ok(())
+            }
             Err(error) => {
-                self.config = None;
-                return Err(error.into());
+                self.epoch.forget();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes the configuration from a packet of a codec without a header.
+    fn note_foreign(
+        &mut self,
+        codec: ForeignCodec,
+        stereo: bool,
+        data: &[u8],
+        out: &mut VecDeque<Demuxed>,
+    ) -> Result<(), Dropped> {
+        let config = match codec {
+            ForeignCodec::Flac | ForeignCodec::Vorbis | ForeignCodec::G722 | ForeignCodec::Pcm16 => {
+                return Ok(());
+            }
+            ForeignCodec::ALaw | ForeignCodec::MuLaw => ForeignConfig::g711(codec, 1 + u16::from(stereo))?,
+            ForeignCodec::Mp3 | ForeignCodec::Ac3 | ForeignCodec::Eac3 => {
+                ForeignConfig::of_packet(codec, data)?
             }
         };
-        if self.config.as_ref() != Some(&config) {
-            self.config = Some(config.clone());
-            out.push_back(Demuxed::Config(config));
-        }
+        self.epoch.begin(AudioCodec::Foreign(codec), &Bytes::new());
+        self.adopt(CodecConfig::Foreign(config), out);
         Ok(())
+    }
+
+    /// Says what packets of a codec without a header are coded with, where something else knows.
+    pub(crate) fn begin_foreign(&mut self, config: ForeignConfig, out: &mut VecDeque<Demuxed>) {
+        self.epoch.begin(AudioCodec::Foreign(config.codec), &Bytes::new());
+        self.adopt(CodecConfig::Foreign(config), out);
+    }
+
+    fn adopt(&mut self, config: CodecConfig, out: &mut VecDeque<Demuxed>) {
+        if self.epoch.adopt(&config) {
+            self.epoch.give(config, out);
+        }
     }
 
     /// Decoded samples of a frame, and the rate that they are counted at.
     fn samples(&self, codec: AudioCodec, data: &[u8]) -> Result<(u32, u32), Dropped> {
-        match (codec, &self.config) {
+        match (codec, self.epoch.config()) {
             (AudioCodec::Aac, Some(CodecConfig::Aac(config))) => {
                 Ok((config.frame_samples.max(1), config.output_rate.max(1)))
             }
             (AudioCodec::Opus, Some(CodecConfig::Opus(_))) => {
                 opus::packet_samples(data).map(|samples| (samples, 48_000)).ok_or(Dropped::BadPacket)
+            }
+            (AudioCodec::Foreign(codec), Some(CodecConfig::Foreign(config))) if config.codec == codec => {
+                let samples = config.samples(data).ok_or(Dropped::BadPacket)?;
+                Ok((samples, config.rate))
             }
             _ => Err(Dropped::NoHeader),
         }

@@ -1,8 +1,6 @@
-use aqueduct_common::codec::Colour;
+mod colours;
 
-use super::colour::ToldColour;
 use super::*;
-use crate::rtmp::amf0::{self, Value};
 
 // Records and frames as encoders write them (x264, x265, libaom, libvpx through ffmpeg 5.1), cut to what is read.
 
@@ -63,7 +61,7 @@ impl Bench {
 
 fn config(items: &[Demuxed]) -> &CodecConfig {
     match items {
-        [Demuxed::Config(config), ..] => config,
+        [Demuxed::Config(_, config), ..] => config,
         other => panic!("no configuration: {other:?}"),
     }
 }
@@ -167,71 +165,6 @@ fn vp9_waits_for_the_key_frame_that_says_its_size() {
     assert_eq!(bench.video(&["91 76703039", VP9_KEY]).len(), 1);
 }
 
-/// A metadata packet of H.264 whose `colorInfo` says this of primaries, transfer and matrix.
-fn colour_info(codes: Option<[f64; 3]>) -> Message {
-    let names = ["colorPrimaries", "transferCharacteristics", "matrixCoefficients"];
-    let config = |codes: [f64; 3]| {
-        let codes = names.into_iter().zip(codes).map(|(name, code)| (name.to_owned(), Value::Number(code)));
-        Value::Object(vec![("colorConfig".into(), Value::Object(codes.collect()))])
-    };
-    let info = codes.map_or(Value::Undefined, config);
-    let body = [&hex("94 61766331")[..], &amf0::write_all(&["colorInfo".into(), info])].concat();
-    Message { kind: MediaKind::Video, timestamp: 0, body: body.into() }
-}
-
-impl Bench {
-    fn tell(&mut self, codes: Option<[f64; 3]>) -> Vec<Demuxed> {
-        self.0.push(&colour_info(codes));
-        std::iter::from_fn(|| self.0.poll()).collect()
-    }
-}
-
-fn colours(items: &[Demuxed]) -> Vec<Option<Colour>> {
-    let colour = |item: &Demuxed| match item {
-        Demuxed::Config(config) => Some(config.picture().unwrap().colour),
-        Demuxed::Frame(_) => None,
-    };
-    items.iter().filter_map(colour).collect()
-}
-
-#[test]
-fn colours_that_are_told_fill_in_what_the_bitstream_leaves_open() {
-    // RTMP-58. Before the first frame they hold at once, later from the next key frame on.
-    let pq = Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false });
-    let mut bench = Bench::default();
-    assert_eq!(colours(&bench.video(&["17 00 000000", AVCC])), [None]);
-    assert_eq!(colours(&bench.tell(Some([9.0, 16.0, 9.0]))), [pq]);
-    assert_eq!(colours(&bench.video(&["17 01 000000", IDR])), []);
-    assert_eq!(colours(&bench.tell(None)), []);
-    assert_eq!(colours(&bench.video(&["27 01 000000", P])), []);
-    let items = bench.video(&["17 01 000000", IDR]);
-    assert!(matches!(items[..], [Demuxed::Config(_), Demuxed::Frame(_)]));
-    assert_eq!(colours(&items), [None], "taken back");
-    bench.tell(Some([9.0, 16.0, 9.0]));
-    assert_eq!(
-        colours(&bench.video(&["17 00 000000", AVCC_720])),
-        [pq],
-        "they hold for the next header, too"
-    );
-}
-
-#[test]
-fn the_bitstream_s_own_colours_win_and_a_contradiction_is_counted() {
-    let mut track = ToldColour::default();
-    let mut bench = Bench::default();
-    let mut own = config(&bench.video(&["17 00 000000", AVCC])).clone();
-    let bt709 = Colour { primaries: 1, transfer: 2, matrix: 1, full_range: true };
-    own.set_colour(Some(bt709));
-    let told = Colour { primaries: 9, transfer: 16, matrix: 1, full_range: false };
-    assert!(track.tell(Some(told)) && !track.tell(Some(told)));
-    let both = track.complete(own.clone()).picture().unwrap().colour;
-    assert_eq!(both, Some(Colour { transfer: 16, ..bt709 }));
-    assert_eq!((track.take_conflicts(), track.take_conflicts()), (1, 0));
-    track.tell(Some(Colour { primaries: 2, ..told }));
-    track.complete(own);
-    assert_eq!(track.take_conflicts(), 0);
-}
-
 #[test]
 fn sound_has_its_samples_counted() {
     let mut bench = Bench::default();
@@ -290,8 +223,8 @@ fn the_streamer_hears_of_what_is_not_used() {
     bench.audio(&["2F 01"]);
     assert_eq!(bench.0.take_notice(), Some(Notice::NeedsTranscode("MP3")));
     for _ in 0..3 {
-        bench.video(&["A6 01 68766331 01 000021 AA"]);
-        bench.video(&["A6 01 68766331 02 000021 AA"]);
+        bench.video(&["A6 01 68766331 06 000021 AA"]);
+        bench.video(&["A6 01 68766331 07 000021 AA"]);
     }
     assert_eq!(bench.0.take_notice(), Some(Notice::ExtraTracks(TrackKind::Video, 2)));
     bench.video(&["91 76766331 00"]);
@@ -324,7 +257,7 @@ proptest::proptest! {
             bench.0.push(&Message { kind, timestamp: 0, body: body.into() });
             while let Some(item) = bench.0.poll() {
                 match item {
-                    Demuxed::Config(config) => keyed &= config.kind() == TrackKind::Audio,
+                    Demuxed::Config(_, config) => keyed &= config.kind() == TrackKind::Audio,
                     Demuxed::Frame(frame) if frame.kind == TrackKind::Video => {
                         keyed |= frame.sync;
                         proptest::prop_assert!(keyed);
@@ -333,5 +266,70 @@ proptest::proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn sound_that_needs_a_transcode_comes_with_its_samples_where_one_follows() {
+    let mut bench = Bench(Demuxer::new(true));
+    // MP3, 44.1 kHz stereo, behind the legacy header and behind a FourCC.
+    for header in ["2F", "91 2E6D7033"] {
+        let mut bench = Bench(Demuxer::new(true));
+        let items = bench.audio(&[header, "fffb5000 00000000"]);
+        assert_eq!(config(&items).sound(), Some((44_100, 2)));
+        assert!(!config(&items).is_playable());
+        assert_eq!(frame(&bench.audio(&[header, "fffb5000 00000000"])).samples, 1_152);
+        // A mono frame is another configuration.
+        assert_eq!(config(&bench.audio(&[header, "fffb50c4"])).sound(), Some((44_100, 1)));
+    }
+    // G.711 says its channels in the legacy header alone: 20 ms each.
+    assert_eq!(config(&bench.audio(&["72", &"d5".repeat(160)])).sound(), Some((8_000, 1)));
+    assert_eq!(frame(&bench.audio(&["72", &"d5".repeat(160)])).nominal, 705_600_000 / 50);
+    assert_eq!(config(&bench.audio(&["83", &"ff".repeat(320)])).sound(), Some((8_000, 2)));
+    // FLAC needs its header, and E-AC-3 none.
+    assert_eq!(bench.audio(&["91 664c6143", "fff85a8800374e00"]), []);
+    let info = "664c6143 00000022 1200 1200 0000fc 000511 0bb802f0 00003840 e5f051c128e84992c0cba99724092b51";
+    assert_eq!(config(&bench.audio(&["90 664c6143", info])).sound(), Some((48_000, 2)));
+    assert_eq!(frame(&bench.audio(&["91 664c6143", "fff85a8800374e00"])).samples, 4_608);
+    assert_eq!(config(&bench.audio(&["91 65632d33", "0b77037f3f87c00020f8"])).sound(), Some((48_000, 6)));
+    assert_eq!(bench.bad_units(), 1);
+    assert_eq!(bench.0.take_notice(), None);
+    assert_eq!(bench.audio(&["2F", "00"]), [], "no frame's header");
+    assert_eq!(bench.bad_units(), 1);
+}
+
+#[test]
+fn it_is_left_out_with_a_word_where_none_follows() {
+    let mut bench = Bench::default();
+    for (body, name) in
+        [("2F fffb5000", "MP3"), ("72 d5", "G.711"), ("91 61632d33 0b77", "AC-3"), ("B2 00", "Speex")]
+    {
+        assert_eq!(bench.audio(&[body]), []);
+        assert_eq!(bench.0.take_notice(), Some(Notice::NeedsTranscode(name)));
+    }
+}
+
+#[test]
+fn further_tracks_have_configurations_and_frames_of_their_own() {
+    let mut bench = Bench::default();
+    let track = |items: &[Demuxed]| match items {
+        [Demuxed::Config(track, _)] => *track,
+        [Demuxed::Frame(frame)] => frame.track,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(track(&bench.video(&["17 00 000000", AVCC])), TrackId::VIDEO);
+    // As OBS sends them: one further track in each message.
+    assert_eq!(track(&bench.video(&["96 00 61766331 01", AVCC_720])), TrackId(2));
+    assert_eq!(bench.video(&["A6 01 61766331 01 000000", P]), [], "it has to begin with a key frame too");
+    assert_eq!(track(&bench.video(&["96 01 61766331 01 000000", IDR])), TrackId(2));
+    assert_eq!(track(&bench.video(&["17 01 000000", IDR])), TrackId::VIDEO);
+    assert_eq!(track(&bench.video(&["96 00 68766331 05", HVCC])), TrackId(6));
+    assert_eq!(track(&bench.audio(&["AF 00 1190"])), TrackId::AUDIO);
+    assert_eq!(track(&bench.audio(&["95 00 6d703461 01 1208"])), TrackId(7));
+    assert_eq!(track(&bench.audio(&["95 01 6d703461 01 21"])), TrackId(7));
+    assert_eq!((bench.bad_units(), bench.0.take_notice()), (0, None));
+    for id in 2..=11 {
+        let (kind, number) = wire_number(TrackId(id));
+        assert_eq!(track_id(kind, number), TrackId(id));
     }
 }

@@ -2,42 +2,43 @@
 
 use std::collections::VecDeque;
 
-use aqueduct_common::TrackKind;
 use aqueduct_common::codec::nal::{self, NalCodec};
 use aqueduct_common::codec::{
-    Av1Config, AvcConfig, CodecConfig, CodecError, Colour, HevcConfig, Vp9Config, av1, vp9,
+    Av1Config, AvcConfig, CodecConfig, CodecError, Colour, Hdr, HevcConfig, Vp9Config, av1, vp9,
 };
+use aqueduct_common::{TrackId, TrackKind};
 use bytes::Bytes;
 
 use super::colour::ToldColour;
+use super::epoch::Epoch;
 use super::{CodedFrame, Demuxed};
-use crate::flv::video::{VideoCodec, VideoPacket};
+use crate::flv::video::{ColourInfo, VideoCodec, VideoPacket};
 
 /// Why a unit was dropped.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Dropped {
+pub(crate) enum Dropped {
     /// The bitstream is not what its codec says.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// An Opus packet whose length its first byte does not explain.
-    #[error("an Opus packet is malformed")]
+    /// A packet of sound that does not say how long it lasts.
+    #[error("a packet of sound is malformed")]
     BadPacket,
     /// A frame without a configuration before it, or of another codec.
     #[error("a frame came before its sequence header")]
     NoHeader,
 }
 
-/// State of the video track.
-#[derive(Debug, Default)]
-pub(super) struct VideoTrack {
-    header: Option<(VideoCodec, Bytes)>,
-    /// What the frames are coded with; `None` while a header is unreadable, or waits for its first key frame.
-    config: Option<CodecConfig>,
+/// State of a video track.
+#[derive(Debug)]
+pub(crate) struct VideoTrack {
+    epoch: Epoch<VideoCodec>,
     /// Inter frames are dropped until the next sync sample (RTMP-48).
     waits_for_sync: bool,
     colour: ToldColour,
-    /// The colour of the configuration that was given last.
-    given: Option<Colour>,
+    /// The colours of the configuration that was given last.
+    given: Option<(Option<Colour>, Hdr)>,
+    /// The next keyframe may describe the configuration further: it is the first one coded with it.
+    seeks_hdr: bool,
     /// The configuration in the colours told since then.
     recoloured: Option<CodecConfig>,
     /// The newest picture was no sync sample.
@@ -54,13 +55,35 @@ struct Unit {
 }
 
 impl VideoTrack {
+    pub(crate) fn new(track: TrackId) -> Self {
+        Self {
+            epoch: Epoch::new(track),
+            waits_for_sync: false,
+            colour: ToldColour::default(),
+            given: None,
+            seeks_hdr: false,
+            recoloured: None,
+            awaits_key: false,
+        }
+    }
+
     /// The newest picture was none that decoding can start with.
-    pub(super) const fn awaits_key(&self) -> bool {
+    pub(crate) const fn awaits_key(&self) -> bool {
         self.awaits_key
     }
 
+    /// It is known what frames are coded with.
+    pub(crate) const fn is_begun(&self) -> bool {
+        self.epoch.config().is_some()
+    }
+
+    /// Frames are missing: those that follow are of no use up to the next sync sample.
+    pub(crate) const fn lose(&mut self) {
+        self.waits_for_sync = true;
+    }
+
     /// Takes one packet.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         timestamp: u32,
         nanos: u32,
@@ -70,15 +93,17 @@ impl VideoTrack {
         match packet {
             VideoPacket::Header { codec, record } => self.push_header(codec, &record, out),
             VideoPacket::Frame { codec, cts, data, .. } => {
-                if self.header.as_ref().is_none_or(|(known, _)| *known != codec) {
+                if self.epoch.codec() != Some(codec) {
                     return Err(Dropped::NoHeader);
                 }
-                let Some(unit) = self.unit(codec, &data)? else { return Ok(()) };
+                let Some(mut unit) = self.unit(codec, &data)? else { return Ok(()) };
                 self.awaits_key = !unit.sync;
+                self.describe(&mut unit);
                 if let Some(config) = unit.changed {
                     self.adopt(config, out);
                 }
-                if self.config.is_none() || (self.waits_for_sync && !unit.sync) {
+                self.seeks_hdr &= !unit.sync;
+                if self.epoch.config().is_none() || (self.waits_for_sync && !unit.sync) {
                     return Ok(());
                 }
                 if unit.sync
@@ -87,12 +112,18 @@ impl VideoTrack {
                     self.give(config, out);
                 }
                 self.waits_for_sync = false;
-                let (kind, sync, disposable) = (TrackKind::Video, unit.sync, unit.disposable);
-                let payload = unit.payload;
-                let (samples, nominal) = (0, 0);
-                let frame =
-                    CodedFrame { kind, timestamp, nanos, cts, sync, disposable, samples, nominal, payload };
-                out.push_back(Demuxed::Frame(frame));
+                out.push_back(Demuxed::Frame(CodedFrame {
+                    track: self.epoch.track(),
+                    kind: TrackKind::Video,
+                    timestamp,
+                    nanos,
+                    cts,
+                    sync: unit.sync,
+                    disposable: unit.disposable,
+                    samples: 0,
+                    nominal: 0,
+                    payload: unit.payload,
+                }));
                 Ok(())
             }
             VideoPacket::Colour(told) => {
@@ -103,14 +134,13 @@ impl VideoTrack {
         }
     }
 
-    /// A header with the same bytes says nothing new; encoders repeat it (RTMP-48).
     fn push_header(
         &mut self,
         codec: VideoCodec,
         record: &Bytes,
         out: &mut VecDeque<Demuxed>,
     ) -> Result<(), Dropped> {
-        if self.header.as_ref().is_some_and(|(known, bytes)| *known == codec && bytes == record) {
+        if !self.epoch.begin(codec, record) {
             return Ok(());
         }
         let parsed = match codec {
@@ -125,47 +155,64 @@ impl VideoTrack {
             // The record does not say how large pictures are: the first key frame does.
             VideoCodec::Vp9 => Ok(None),
         };
-        // A copy, since the slice would keep its whole message alive for the session's life.
-        self.header = Some((codec, Bytes::copy_from_slice(record)));
         match parsed {
             Ok(Some(config)) => self.adopt(config, out),
-            Ok(None) => (self.config, self.waits_for_sync) = (None, true),
+            Ok(None) => self.wait(),
             Err(error) => {
-                (self.config, self.waits_for_sync) = (None, true);
+                self.wait();
                 return Err(error.into());
             }
         }
         Ok(())
     }
 
+    /// What frames are coded with comes with a later one.
+    fn wait(&mut self) {
+        self.epoch.forget();
+        self.waits_for_sync = true;
+    }
+
     fn adopt(&mut self, config: CodecConfig, out: &mut VecDeque<Demuxed>) {
-        if self.config.as_ref() != Some(&config) {
-            self.config = Some(config.clone());
+        if self.epoch.adopt(&config) {
             self.waits_for_sync = true;
             self.recoloured = None;
+            self.seeks_hdr = true;
             let completed = self.colour.complete(config);
             self.give(completed, out);
         }
     }
 
     fn give(&mut self, config: CodecConfig, out: &mut VecDeque<Demuxed>) {
-        self.given = config.picture().and_then(|picture| picture.colour);
-        out.push_back(Demuxed::Config(config));
+        self.given = colours(&config);
+        self.epoch.give(config, out);
     }
 
     /// Colours that change between frames hold from the next one that decoding can start with.
-    fn recolour(&mut self, told: Option<Colour>, out: &mut VecDeque<Demuxed>) {
+    fn recolour(&mut self, told: ColourInfo, out: &mut VecDeque<Demuxed>) {
         if !self.colour.tell(told) {
             return;
         }
-        let Some(config) = self.config.clone() else { return };
+        let Some(config) = self.epoch.config().cloned() else { return };
         let completed = self.colour.complete(config);
-        let changes = completed.picture().is_some_and(|picture| picture.colour != self.given);
+        let changes = colours(&completed) != self.given;
         self.recoloured = changes.then_some(completed);
         if self.waits_for_sync
             && let Some(config) = self.recoloured.take()
         {
             self.give(config, out);
+        }
+    }
+
+    /// Adds the HDR10 metadata that stands in the first keyframe of a configuration. Later keyframes are not
+    /// asked: encoders repeat it, and one that says another thing would cut the stream.
+    fn describe(&self, unit: &mut Unit) {
+        if !unit.sync || !(self.seeks_hdr || unit.changed.is_some()) {
+            return;
+        }
+        if let Some(CodecConfig::H265(config)) = unit.changed.as_ref().or(self.epoch.config())
+            && let Some(described) = config.described(&unit.payload)
+        {
+            unit.changed = Some(CodecConfig::H265(described));
         }
     }
 
@@ -176,7 +223,7 @@ impl VideoTrack {
 
     /// Reads a frame; `None` where it holds no picture.
     fn unit(&self, codec: VideoCodec, data: &Bytes) -> Result<Option<Unit>, Dropped> {
-        match (codec, &self.config) {
+        match (codec, self.epoch.config()) {
             (VideoCodec::Avc, Some(CodecConfig::H264(config))) => {
                 let unit = nal::access_unit(data, config.length_size, NalCodec::H264)?;
                 let changed = match unit.parameter_sets.is_empty() {
@@ -201,12 +248,16 @@ impl VideoTrack {
 
     fn vp9_unit(&self, data: &Bytes) -> Result<Unit, Dropped> {
         let header = vp9::frame_header(data)?;
-        let changed = match (&self.header, header.size) {
-            (Some((_, record)), Some(size)) => Some(CodecConfig::Vp9(Vp9Config::parse(record, size)?)),
+        let changed = match (self.epoch.record(), header.size) {
+            (Some(record), Some(size)) => Some(CodecConfig::Vp9(Vp9Config::parse(record, size)?)),
             _ => None,
         };
         Ok(Unit { payload: data.clone(), sync: header.sync, disposable: false, changed })
     }
+}
+
+fn colours(config: &CodecConfig) -> Option<(Option<Colour>, Hdr)> {
+    config.picture().map(|picture| (picture.colour, picture.hdr))
 }
 
 /// Parameter sets may also come alone, without a picture: then the next sync sample is coded with them (RTMP-49).

@@ -1,5 +1,6 @@
 //! Audio messages: the legacy header and Enhanced RTMP's (RTMP-46, RTMP-55..57).
 
+use aqueduct_common::codec::ForeignCodec;
 use bytes::Bytes;
 
 use super::ex::{self, Multitrack};
@@ -12,12 +13,14 @@ pub enum AudioCodec {
     Aac,
     /// Opus.
     Opus,
+    /// One that needs a transcode.
+    Foreign(ForeignCodec),
 }
 
 /// What an audio message holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AudioPacket {
-    /// An AudioSpecificConfig or an OpusHead (which may be empty).
+    /// An AudioSpecificConfig, an OpusHead (which may be empty), or FLAC's STREAMINFO.
     Header {
         /// Its codec.
         codec: AudioCodec,
@@ -28,13 +31,15 @@ pub enum AudioPacket {
     Frame {
         /// Its codec.
         codec: AudioCodec,
+        /// The header says that it has two channels; only for G.711 is there no better word.
+        stereo: bool,
         /// The access unit, without ADTS.
         data: Bytes,
     },
     /// The publisher says that the track ends here.
     End,
-    /// Sound that plays nowhere without a transcode; the codec's name.
-    Foreign(&'static str),
+    /// Sound that is not decoded here, and browsers do not play it; the codec's name.
+    Undecoded(&'static str),
 }
 
 /// Packet types of Enhanced RTMP.
@@ -56,15 +61,20 @@ pub fn parse(body: &Bytes) -> Result<Tag<AudioPacket>, FlvError> {
         return Ok(Tag::empty());
     }
     let first = take_u8(&mut body, "audio header")?;
+    let foreign = |codec, data| {
+        let (codec, stereo) = (AudioCodec::Foreign(codec), first & 1 == 1);
+        Ok(Tag::single(AudioPacket::Frame { codec, stereo, data }))
+    };
     match first >> 4 {
         9 => extended(first & 0x0F, body),
         10 => aac(body),
-        2 | 14 => Ok(Tag::single(AudioPacket::Foreign("MP3"))),
-        0 | 3 => Ok(Tag::single(AudioPacket::Foreign("PCM"))),
-        1 => Ok(Tag::single(AudioPacket::Foreign("ADPCM"))),
-        4..=6 => Ok(Tag::single(AudioPacket::Foreign("Nellymoser"))),
-        7 | 8 => Ok(Tag::single(AudioPacket::Foreign("G.711"))),
-        11 => Ok(Tag::single(AudioPacket::Foreign("Speex"))),
+        2 | 14 => foreign(ForeignCodec::Mp3, body),
+        7 => foreign(ForeignCodec::ALaw, body),
+        8 => foreign(ForeignCodec::MuLaw, body),
+        0 | 3 => Ok(Tag::single(AudioPacket::Undecoded("PCM"))),
+        1 => Ok(Tag::single(AudioPacket::Undecoded("ADPCM"))),
+        4..=6 => Ok(Tag::single(AudioPacket::Undecoded("Nellymoser"))),
+        11 => Ok(Tag::single(AudioPacket::Undecoded("Speex"))),
         other => Err(FlvError::UnknownCodec(other)),
     }
 }
@@ -73,7 +83,7 @@ pub fn parse(body: &Bytes) -> Result<Tag<AudioPacket>, FlvError> {
 fn aac(mut body: Bytes) -> Result<Tag<AudioPacket>, FlvError> {
     let packet = match take_u8(&mut body, "packet type")? {
         0 => AudioPacket::Header { codec: AudioCodec::Aac, record: body },
-        1 => AudioPacket::Frame { codec: AudioCodec::Aac, data: body },
+        1 => AudioPacket::Frame { codec: AudioCodec::Aac, stereo: true, data: body },
         other => return Err(FlvError::UnknownPacket(other)),
     };
     Ok(Tag::single(packet))
@@ -83,16 +93,12 @@ fn extended(packet_type: u8, mut body: Bytes) -> Result<Tag<AudioPacket>, FlvErr
     let (packet_type, nanos) = ex::mod_ex(packet_type, &mut body)?;
     if packet_type != packet::MULTITRACK {
         let four_cc = take_four_cc(&mut body)?;
-        return Ok(Tag { packet: one_track(packet_type, four_cc, body)?, nanos, extra_tracks: 0 });
+        return Ok(Tag { packet: one_track(packet_type, four_cc, body)?, nanos, ..Tag::empty() });
     }
     let mut tracks = Multitrack::open(body, packet::MULTITRACK)?;
-    let mut tag = Tag { packet: None, nanos, extra_tracks: 0 };
+    let mut tag = Tag { nanos, ..Tag::empty() };
     while let Some(track) = tracks.next()? {
-        if track.track == 0 {
-            tag.packet = one_track(tracks.packet_type, track.four_cc, track.body)?;
-        } else {
-            tag.extra_tracks |= 1 << track.track.min(31);
-        }
+        tag.add(track.track, one_track(tracks.packet_type, track.four_cc, track.body))?;
     }
     Ok(tag)
 }
@@ -101,15 +107,15 @@ fn one_track(packet_type: u8, four_cc: FourCc, body: Bytes) -> Result<Option<Aud
     let codec = match &four_cc.0 {
         b"mp4a" => AudioCodec::Aac,
         b"Opus" => AudioCodec::Opus,
-        b"fLaC" => return Ok(Some(AudioPacket::Foreign("FLAC"))),
-        b"ac-3" => return Ok(Some(AudioPacket::Foreign("AC-3"))),
-        b"ec-3" => return Ok(Some(AudioPacket::Foreign("E-AC-3"))),
-        b".mp3" => return Ok(Some(AudioPacket::Foreign("MP3"))),
+        b"fLaC" => AudioCodec::Foreign(ForeignCodec::Flac),
+        b"ac-3" => AudioCodec::Foreign(ForeignCodec::Ac3),
+        b"ec-3" => AudioCodec::Foreign(ForeignCodec::Eac3),
+        b".mp3" => AudioCodec::Foreign(ForeignCodec::Mp3),
         _ => return Err(FlvError::UnknownFourCc(four_cc)),
     };
     Ok(Some(match packet_type {
         packet::SEQUENCE_START => AudioPacket::Header { codec, record: body },
-        packet::CODED_FRAMES => AudioPacket::Frame { codec, data: body },
+        packet::CODED_FRAMES => AudioPacket::Frame { codec, stereo: true, data: body },
         packet::SEQUENCE_END => AudioPacket::End,
         // The channel order is in the codec's own record too.
         packet::MULTICHANNEL_CONFIG => return Ok(None),
@@ -126,7 +132,7 @@ mod tests {
     }
 
     fn frame(codec: AudioCodec, data: &'static [u8]) -> AudioPacket {
-        AudioPacket::Frame { codec, data: Bytes::from_static(data) }
+        AudioPacket::Frame { codec, stereo: true, data: Bytes::from_static(data) }
     }
 
     #[test]
@@ -144,10 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn sound_that_browsers_do_not_play_is_named() {
-        assert_eq!(packet(&[0x2F, 1]), Ok(Some(AudioPacket::Foreign("MP3"))));
-        assert_eq!(packet(&[0x72, 1]), Ok(Some(AudioPacket::Foreign("G.711"))));
-        assert_eq!(packet(b"\x91fLaC\x00"), Ok(Some(AudioPacket::Foreign("FLAC"))));
+    fn sound_that_needs_a_transcode_is_read_and_the_rest_is_named() {
+        let foreign = |codec, data| Ok(Some(frame(AudioCodec::Foreign(codec), data)));
+        assert_eq!(packet(&[0x2F, 1]), foreign(ForeignCodec::Mp3, &[1]));
+        assert_eq!(packet(&[0x73, 1]), foreign(ForeignCodec::ALaw, &[1]));
+        assert_eq!(packet(b"\x91fLaC\xFF"), foreign(ForeignCodec::Flac, &[0xFF]));
+        assert_eq!(packet(b"\x91ac-3\x0B"), foreign(ForeignCodec::Ac3, &[0x0B]));
+        let (codec, data) = (AudioCodec::Foreign(ForeignCodec::MuLaw), Bytes::from_static(&[1]));
+        assert_eq!(packet(&[0x82, 1]), Ok(Some(AudioPacket::Frame { codec, stereo: false, data })));
+        assert_eq!(packet(&[0xB2, 1]), Ok(Some(AudioPacket::Undecoded("Speex"))));
         assert_eq!(packet(&[0xC0]), Err(FlvError::UnknownCodec(12)));
     }
 
@@ -163,9 +174,10 @@ mod tests {
     }
 
     #[test]
-    fn multitrack_audio_uses_track_0() {
-        let tag = parse(&Bytes::from_static(b"\x95\x11mp4a\x01\0\0\x01A\x00\0\0\x01B")).unwrap();
-        assert_eq!((tag.packet, tag.extra_tracks), (Some(frame(AudioCodec::Aac, b"B")), 0b10));
+    fn multitrack_audio_is_read_track_by_track() {
+        let tag = parse(&Bytes::from_static(b"\x95\x11mp4a\x01\0\0\x01A\x00\0\0\x01B\x09\0\0\x01C")).unwrap();
+        assert_eq!((tag.packet, tag.extra_tracks), (Some(frame(AudioCodec::Aac, b"B")), 1 << 9));
+        assert_eq!(tag.further, [(1, frame(AudioCodec::Aac, b"A"))]);
     }
 
     proptest::proptest! {

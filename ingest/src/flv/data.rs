@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::FlvError;
+use super::{FURTHER_TRACKS, FlvError};
 use crate::rtmp::amf0::{self, Value};
 
 /// What a publisher says about itself. Nothing here overrides a codec's own record.
@@ -14,9 +14,13 @@ pub struct Metadata {
     pub frame_rate: Option<f64>,
     /// What the encoder calls itself, cut to 100 characters.
     pub encoder: Option<String>,
+    /// Languages of audio tracks by their number, where `audioTrackIdInfoMap` says them: RFC 5646 tags.
+    pub languages: Vec<(u8, String)>,
 }
 
 const ENCODER_MAX: usize = 100;
+/// Longest language tag that is taken; RFC 5646 asks for 35.
+const LANGUAGE_MAX: usize = 35;
 
 /// Reads a data message. `Ok(None)` for one that is not `onMetaData`.
 ///
@@ -43,7 +47,20 @@ fn read(properties: &Value) -> Metadata {
         size: pixels("width").zip(pixels("height")),
         frame_rate: number("framerate").filter(|rate| (1.0..=1_000.0).contains(rate)),
         encoder: properties.property("encoder").and_then(Value::as_str).map(printable),
+        languages: properties.property("audioTrackIdInfoMap").map(languages).unwrap_or_default(),
     }
+}
+
+/// The languages in a map from a track's number to its properties (Enhanced RTMP v2, onMetaData).
+fn languages(tracks: &Value) -> Vec<(u8, String)> {
+    let of = |(number, track): &(String, Value)| {
+        let number = number.parse::<u8>().ok().filter(|number| *number <= FURTHER_TRACKS)?;
+        let language = track.property("language").and_then(Value::as_str)?;
+        let is_tag = (2..=LANGUAGE_MAX).contains(&language.len())
+            && language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_tag.then(|| (number, language.to_owned()))
+    };
+    tracks.properties().iter().filter_map(of).collect()
 }
 
 fn printable(text: &str) -> String {
@@ -88,6 +105,22 @@ mod tests {
         assert_eq!((read.size, read.encoder), (Some((1280, 720)), None));
         let read = parse(&metadata(b"\x02\x00\x03-1 ", b"\x05", true)).unwrap().unwrap();
         assert_eq!(read.size, None);
+    }
+
+    #[test]
+    fn languages_of_audio_tracks_are_read_and_nonsense_is_left_out() {
+        let text = |text: &str| Value::String(text.into());
+        let track = |language: &str| Value::Object(vec![("language".into(), text(language))]);
+        let map = Value::Object(vec![
+            ("0".into(), track("en")),
+            ("1".into(), track("pt-BR")),
+            ("2".into(), track("\" onload")),
+            ("9".into(), track("fr")),
+            ("x".into(), track("fr")),
+            ("3".into(), Value::Null),
+        ]);
+        let all = Value::Object(vec![("audioTrackIdInfoMap".into(), map)]);
+        assert_eq!(read(&all).languages, [(0, "en".to_owned()), (1, "pt-BR".to_owned())]);
     }
 
     #[test]

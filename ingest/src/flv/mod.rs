@@ -59,26 +59,41 @@ pub enum FlvError {
     Amf,
 }
 
-/// What one message holds of the track that is used, and how many more tracks it carried (RTMP-56, RTMP-62).
+/// Further tracks of a kind that are taken, beside track 0 (RTMP-62).
+pub const FURTHER_TRACKS: u8 = 5;
+
+/// What one message holds (RTMP-56, RTMP-62).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tag<P> {
     /// The packet of track 0; `None` where the message has none.
     pub packet: Option<P>,
     /// Nanoseconds to add to this message's timestamp (RTMP-57), at most 999 999.
     pub nanos: u32,
-    /// Tracks with a number above 0 that came in this message: bit n for track n, bit 31 for all beyond.
+    /// Packets of tracks 1 to [`FURTHER_TRACKS`], in order.
+    pub further: Vec<(u8, P)>,
+    /// Tracks above 0 that came in this message and cannot be taken: bit n for track n, bit 31 for all beyond.
     pub extra_tracks: u32,
 }
 
 impl<P> Tag<P> {
     /// A tag of one track.
     const fn single(packet: P) -> Self {
-        Self { packet: Some(packet), nanos: 0, extra_tracks: 0 }
+        Self { packet: Some(packet), nanos: 0, further: Vec::new(), extra_tracks: 0 }
     }
 
     /// A tag without media: a command frame, metadata, a silence marker.
     const fn empty() -> Self {
-        Self { packet: None, nanos: 0, extra_tracks: 0 }
+        Self { packet: None, nanos: 0, further: Vec::new(), extra_tracks: 0 }
+    }
+
+    /// Adds a track of a multitrack message. What is wrong with a further one concerns nobody else.
+    fn add(&mut self, track: u8, packet: Result<Option<P>, FlvError>) -> Result<(), FlvError> {
+        match (track, packet) {
+            (0, packet) => self.packet = packet?,
+            (1..=FURTHER_TRACKS, Ok(packet)) => self.further.extend(packet.map(|packet| (track, packet))),
+            _ => self.extra_tracks |= 1 << track.min(31),
+        }
+        Ok(())
     }
 }
 

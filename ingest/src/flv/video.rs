@@ -1,8 +1,8 @@
 //! Video messages: the legacy header and Enhanced RTMP's (RTMP-45, RTMP-47, RTMP-52..54, RTMP-56..58).
 
-use aqueduct_common::codec::Colour;
 use bytes::Bytes;
 
+pub use super::colour::ColourInfo;
 use super::ex::{self, Multitrack};
 use super::{FlvError, FourCc, Tag, colour, take_cts, take_four_cc, take_u8};
 
@@ -41,7 +41,7 @@ pub enum VideoPacket {
         data: Bytes,
     },
     /// What the publisher says of the colours, or that it says nothing any more (RTMP-58).
-    Colour(Option<Colour>),
+    Colour(ColourInfo),
     /// The publisher says that the track ends here.
     End,
 }
@@ -109,16 +109,12 @@ fn extended(frame_type: u8, packet_type: u8, mut body: Bytes) -> Result<Tag<Vide
     let key = matches!(frame_type, KEY | GENERATED_KEY);
     if packet_type != packet::MULTITRACK {
         let four_cc = take_four_cc(&mut body)?;
-        return Ok(Tag { packet: one_track(packet_type, key, four_cc, body)?, nanos, extra_tracks: 0 });
+        return Ok(Tag { packet: one_track(packet_type, key, four_cc, body)?, nanos, ..Tag::empty() });
     }
     let mut tracks = Multitrack::open(body, packet::MULTITRACK)?;
-    let mut tag = Tag { packet: None, nanos, extra_tracks: 0 };
+    let mut tag = Tag { nanos, ..Tag::empty() };
     while let Some(track) = tracks.next()? {
-        if track.track == 0 {
-            tag.packet = one_track(tracks.packet_type, key, track.four_cc, track.body)?;
-        } else {
-            tag.extra_tracks |= 1 << track.track.min(31);
-        }
+        tag.add(track.track, one_track(tracks.packet_type, key, track.four_cc, track.body))?;
     }
     Ok(tag)
 }
@@ -216,16 +212,26 @@ mod tests {
     }
 
     #[test]
-    fn a_multitrack_message_is_consumed_and_track_0_is_used() {
+    fn a_multitrack_message_is_read_track_by_track() {
         // The digest's example (RTMP-56): track 1 alone.
         let tag = parse_hex("A6 01 68766331 01 000021 AABB").unwrap();
-        assert_eq!((tag.packet, tag.extra_tracks), (None, 0b10));
+        assert_eq!(
+            (tag.packet, tag.further),
+            (None, vec![(1, frame(VideoCodec::Hevc, false, 33, &[0xAA, 0xBB]))])
+        );
         // ManyTracks: tracks 1 and 0, one FourCC, sized bodies.
         let tag = parse_hex("A6 11 68766331 01 000004 000000 CC  00 000004 000021 AA").unwrap();
-        assert_eq!((tag.packet, tag.extra_tracks), (Some(frame(VideoCodec::Hevc, false, 33, &[0xAA])), 0b10));
+        assert_eq!(tag.packet, Some(frame(VideoCodec::Hevc, false, 33, &[0xAA])));
+        assert_eq!(tag.further, [(1, frame(VideoCodec::Hevc, false, 0, &[0xCC]))]);
         // ManyTracksManyCodecs: a FourCC each.
         let tag = parse_hex("96 23 61766331 00 000001 AA  61763031 02 000002 BBBB").unwrap();
-        assert_eq!((tag.packet, tag.extra_tracks), (Some(frame(VideoCodec::Avc, true, 0, &[0xAA])), 0b100));
+        assert_eq!(tag.packet, Some(frame(VideoCodec::Avc, true, 0, &[0xAA])));
+        assert_eq!(tag.further, [(2, frame(VideoCodec::Av1, true, 0, &[0xBB, 0xBB]))]);
+        // A further track that cannot be read, or has too high a number, leaves the others alone.
+        let tag =
+            parse_hex("96 23 61766331 00 000001 AA  76766331 02 000002 BBBB 61766331 07 000001 CC").unwrap();
+        assert_eq!((tag.further, tag.extra_tracks), (vec![], 1 << 2 | 1 << 7));
+        assert!(tag.packet.is_some());
         // A track that ends early.
         assert_eq!(parse_hex("A6 11 68766331 00 0000FF AA"), Err(FlvError::Truncated("track body")));
         assert_eq!(parse_hex("A6 16 68766331"), Err(FlvError::Multitrack));
@@ -251,7 +257,11 @@ mod tests {
         // RTMP-58: an empty object takes back what was said.
         for first in ["94", "A4", "D4"] {
             let body = format!("{first} 68766331 020009 636F6C6F72496E666F 03 000009");
-            assert_eq!(parse_hex(&body).unwrap().packet, Some(VideoPacket::Colour(None)), "{first}");
+            assert_eq!(
+                parse_hex(&body).unwrap().packet,
+                Some(VideoPacket::Colour(ColourInfo::default())),
+                "{first}"
+            );
         }
     }
 

@@ -9,6 +9,7 @@ pub struct Credentials {
     app: String,
     name: Secret,
     key: Option<Secret>,
+    source: Option<String>,
 }
 
 impl Credentials {
@@ -19,10 +20,17 @@ impl Credentials {
         let (app, app_query) = split_query(app);
         let (name, name_query) = split_query(name);
         let app = if app.trim_matches('/').is_empty() { url_path } else { app };
-        let key = [name_query, app_query, url_query].into_iter().find_map(|query| parameter(query, "key"));
+        let given =
+            |name| [name_query, app_query, url_query].into_iter().find_map(|query| parameter(query, name));
+        let (key, source) = (given("key"), given("source"));
         let name = decode(name);
         let name = ["mp4:", "flv:"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(&name);
-        Self { app: decode(app), name: Secret::new(name.to_owned()), key: key.map(Secret::new) }
+        Self { app: decode(app), name: Secret::new(name.to_owned()), key: key.map(Secret::new), source }
+    }
+
+    /// With this key, where none was shown otherwise.
+    pub(crate) fn or_key(self, key: String) -> Self {
+        Self { key: self.key.or_else(|| Some(Secret::new(key))), ..self }
     }
 
     /// The name as it was given, without parameters. It may be a key.
@@ -33,6 +41,11 @@ impl Credentials {
     /// The key parameter.
     pub(super) fn key(&self) -> Option<&str> {
         self.key.as_ref().map(|key| key.expose().as_str())
+    }
+
+    /// The source parameter: which of the stream's sources the publisher says it is.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// What stands between the slashes of app and name.
@@ -69,7 +82,7 @@ fn parameter(query: &str, name: &str) -> Option<String> {
 }
 
 /// Resolves percent escapes; what is not one stays as it is.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -106,6 +119,14 @@ mod tests {
             let credentials = Credentials::new(url, app, name);
             assert_eq!(credentials.stream().unwrap().as_str(), stream, "{url:?} {app} {name}");
         }
+    }
+
+    #[test]
+    fn a_publisher_may_say_which_source_it_is() {
+        let source = |app, name| Credentials::new(None, app, name).source().map(str::to_owned);
+        assert_eq!(source("live", "show?key=x&source=backup").as_deref(), Some("backup"));
+        assert_eq!(source("live?source=backup", "show").as_deref(), Some("backup"));
+        assert_eq!(source("live", "show?key=x"), None);
     }
 
     #[test]

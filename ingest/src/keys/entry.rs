@@ -1,72 +1,15 @@
 //! One key: which streams it opens, and its hash.
 
 use std::fmt;
-use std::str::FromStr;
 
 use aqueduct_common::name::NameError;
-use aqueduct_common::{Secret, StreamName};
+pub use aqueduct_common::pattern::StreamPattern;
+use aqueduct_common::source::SourceError;
+use aqueduct_common::{Secret, SourceName};
 use ring::digest;
 
 /// Characters that a secret has at least.
 pub(super) const SHORTEST_SECRET: usize = 16;
-
-/// Which streams a key opens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StreamPattern {
-    /// `*`
-    Any,
-    /// `live/*`
-    App(String),
-    /// `live/show`
-    One(StreamName),
-}
-
-impl StreamPattern {
-    /// Whether the key opens this stream.
-    pub fn covers(&self, stream: &StreamName) -> bool {
-        match self {
-            Self::Any => true,
-            Self::App(app) => app == stream.app(),
-            Self::One(name) => name == stream,
-        }
-    }
-
-    /// The stream, where it is just one.
-    pub fn single(&self) -> Option<&StreamName> {
-        match self {
-            Self::One(name) => Some(name),
-            Self::Any | Self::App(_) => None,
-        }
-    }
-}
-
-impl FromStr for StreamPattern {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        match text.strip_suffix("/*") {
-            // The app alone is checked by naming a stream of it.
-            Some(app) => {
-                let stream: StreamName = format!("{app}/x").parse()?;
-                Ok(Self::App(stream.app().to_owned()))
-            }
-            None => text.parse().map(Self::One),
-        }
-    }
-}
-
-impl fmt::Display for StreamPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::App(app) => write!(f, "{app}/*"),
-            Self::One(name) => name.fmt(f),
-        }
-    }
-}
 
 /// One entry of `ingest.keys`, and of the key file.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -80,6 +23,9 @@ pub struct KeyConfig {
     /// `sha256:` and the hex digest of the key: `printf %s SECRET | sha256sum`. Only for keys that are random.
     #[serde(default)]
     pub hash: Option<String>,
+    /// Whoever publishes with this key is this one of the stream's sources: `main` is `push:main`.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// Why an entry cannot be used.
@@ -100,6 +46,9 @@ pub enum KeyError {
     /// The secret would be changed on its way through a URL.
     #[error("secret: only letters, digits and _ - . ~ survive a URL")]
     Character,
+    /// The source cannot be one's name.
+    #[error("source: 1 to 64 letters, digits, '_', '-' or '.', such as \"backup\"")]
+    Source,
 }
 
 /// A key that is ready to be compared.
@@ -109,6 +58,8 @@ pub struct KeyEntry {
     pub pattern: StreamPattern,
     /// SHA-256 of the secret. Secrets are long and random, so there is nothing to stretch.
     pub(super) digest: [u8; 32],
+    /// Which of the stream's sources it stands for.
+    pub source: Option<SourceName>,
 }
 
 impl KeyEntry {
@@ -116,7 +67,7 @@ impl KeyEntry {
     pub fn new(pattern: StreamPattern, secret: &str) -> Self {
         let mut digest = [0; 32];
         digest.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
-        Self { pattern, digest }
+        Self { pattern, digest, source: None }
     }
 
     /// `sha256:` and the digest in hex.
@@ -136,6 +87,8 @@ impl TryFrom<&KeyConfig> for KeyEntry {
 
     fn try_from(config: &KeyConfig) -> Result<Self, KeyError> {
         let pattern = config.stream.parse()?;
+        let source = config.source.as_deref().map(SourceName::push).transpose();
+        let source = source.map_err(|SourceError| KeyError::Source)?;
         match (&config.secret, &config.hash) {
             (Some(secret), None) => {
                 let secret = secret.expose();
@@ -146,11 +99,11 @@ impl TryFrom<&KeyConfig> for KeyEntry {
                 if secret.len() < SHORTEST_SECRET {
                     return Err(KeyError::Short);
                 }
-                Ok(Self::new(pattern, secret))
+                Ok(Self { source, ..Self::new(pattern, secret) })
             }
             (None, Some(hash)) => {
                 let digest = hash.strip_prefix("sha256:").and_then(unhex).ok_or(KeyError::Hash)?;
-                Ok(Self { pattern, digest })
+                Ok(Self { pattern, digest, source })
             }
             _ => Err(KeyError::OneOf),
         }
@@ -177,6 +130,7 @@ mod tests {
             stream: stream.into(),
             secret: secret.map(|text| Secret::new(text.to_owned())),
             hash: hash.map(str::to_owned),
+            source: None,
         }
     }
 
@@ -205,18 +159,9 @@ mod tests {
         ] {
             assert_eq!(KeyEntry::try_from(&config), Err(error), "{config:?}");
         }
-    }
-
-    #[test]
-    fn patterns_cover_what_they_say() {
-        let show: StreamName = "live/show".parse().unwrap();
-        for (pattern, covers) in
-            [("*", true), ("live/*", true), ("live/show", true), ("sport/*", false), ("live/other", false)]
-        {
-            let parsed: StreamPattern = pattern.parse().unwrap();
-            assert_eq!(parsed.covers(&show), covers, "{pattern}");
-            assert_eq!(parsed.to_string(), pattern);
-        }
-        assert!("*/show".parse::<StreamPattern>().is_err());
+        let of = |source: &str| KeyConfig { source: Some(source.into()), ..config("*", Some(long), None) };
+        let named = KeyEntry::try_from(&of("backup")).unwrap();
+        assert_eq!(named.source, Some("push:backup".parse().unwrap()));
+        assert_eq!(KeyEntry::try_from(&of("a b")), Err(KeyError::Source));
     }
 }

@@ -9,15 +9,18 @@ mod file;
 use std::collections::BTreeSet;
 
 use aqueduct_common::name::NameError;
-use aqueduct_common::{Secret, StreamName};
+use aqueduct_common::source::SourceError;
+use aqueduct_common::{Secret, SourceName, StreamName};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac};
 
 pub use credentials::Credentials;
+pub(crate) use credentials::decode;
 pub use entry::{KeyConfig, KeyEntry, KeyError, StreamPattern};
 pub use file::{KeyFileError, append, load};
 
 /// All keys of this server.
+#[derive(Clone)]
 pub struct KeyRing {
     /// Made anew by every process. Tags under it can be compared without care for timing.
     process: hmac::Key,
@@ -29,6 +32,7 @@ pub struct KeyRing {
 struct Held {
     pattern: StreamPattern,
     tag: hmac::Tag,
+    source: Option<SourceName>,
 }
 
 /// Why a publish is refused for its key or its name. The display is what the streamer reads.
@@ -97,6 +101,7 @@ impl KeyRing {
         let held = |entry: &KeyEntry| Held {
             pattern: entry.pattern.clone(),
             tag: hmac::sign(&process, &entry.digest),
+            source: entry.source.clone(),
         };
         let keys = configured.iter().chain(kept).map(held).collect();
         Ok(Self { process, keys, configured: !configured.is_empty() })
@@ -108,13 +113,13 @@ impl KeyRing {
         // However the encoder splits app and name, a key must not become a half of a public name.
         let halves = stream.iter().flat_map(|stream| [stream.app(), stream.name()]);
         for given in halves.chain([credentials.name()]) {
-            let by_name = self.matching(given);
+            let by_name = self.patterns(given);
             if !by_name.is_empty() {
                 return single_stream(&by_name).cloned().ok_or(KeyRefusal::NamesNoStream);
             }
         }
         if let Some(key) = credentials.key() {
-            let matching = self.matching(key);
+            let matching = self.patterns(key);
             return match stream {
                 Ok(stream) if matching.iter().any(|pattern| pattern.covers(&stream)) => Ok(stream),
                 Err(error) if !matching.is_empty() => Err(KeyRefusal::Name(error)),
@@ -127,21 +132,40 @@ impl KeyRing {
         }
     }
 
+    /// Which of the stream's sources a publisher with these credentials is: what its key stands for, or else what it
+    /// says itself. `None` where neither says anything.
+    ///
+    /// # Errors
+    /// When what it says is no source's name.
+    pub fn source(&self, credentials: &Credentials) -> Result<Option<SourceName>, SourceError> {
+        let stream = credentials.stream();
+        let halves = stream.iter().flat_map(|stream| [stream.app(), stream.name()]);
+        let mut secrets = halves.chain([credentials.name()]).chain(credentials.key());
+        let of_key = secrets.find_map(|secret| self.matching(secret).find_map(|held| held.source.clone()));
+        match (of_key, credentials.source()) {
+            (Some(source), _) => Ok(Some(source)),
+            (None, said) => said.map(SourceName::push).transpose(),
+        }
+    }
+
     /// Eight hex digits that stand for a name in logs, different in every process (RTMP-35).
     pub fn fingerprint(&self, credentials: &Credentials) -> String {
         let tag = hmac::sign(&self.process, credentials.name().as_bytes());
         tag.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What a secret opens. Every key is compared whole, whether or not one before it matched.
-    fn matching(&self, secret: &str) -> Vec<&StreamPattern> {
+    /// What a secret opens.
+    fn patterns(&self, secret: &str) -> Vec<&StreamPattern> {
+        self.matching(secret).map(|held| &held.pattern).collect()
+    }
+
+    /// The keys that a secret is. Every key is compared whole, whether or not one before it matched.
+    fn matching(&self, secret: &str) -> impl Iterator<Item = &Held> + use<'_> {
         let digest = digest::digest(&digest::SHA256, secret.as_bytes());
         let tag = hmac::sign(&self.process, digest.as_ref());
-        self.keys
-            .iter()
-            .filter(|held| same(held.tag.as_ref(), tag.as_ref()))
-            .map(|held| &held.pattern)
-            .collect()
+        let matching: Vec<&Held> =
+            self.keys.iter().filter(|held| same(held.tag.as_ref(), tag.as_ref())).collect();
+        matching.into_iter()
     }
 }
 
@@ -250,6 +274,24 @@ mod tests {
         for (app, name) in ways(SHOW) {
             assert_eq!(check(&ring, &app, &name, true), Ok("live/show".into()), "{app} {name}");
         }
+    }
+
+    #[test]
+    fn a_key_says_which_source_its_publisher_is_and_else_the_publisher_does() {
+        let backup = KeyEntry { source: Some("push:backup".parse().unwrap()), ..entry("live/show", SHOW) };
+        let ring = KeyRing::new(&[backup, entry("live/*", ANY)], &[]).unwrap();
+        let source = |name: &str| {
+            let source = ring.source(&Credentials::new(None, "live", name));
+            source.map(|source| source.map(|source| source.to_string()))
+        };
+        let backup = Ok(Some("push:backup".to_owned()));
+        assert_eq!(source(SHOW), backup);
+        assert_eq!(source(&format!("show?key={SHOW}")), backup);
+        assert_eq!(source(&format!("show?key={SHOW}&source=main")), backup, "the key knows better");
+        assert_eq!(source(&format!("show?key={ANY}&source=backup")), backup);
+        assert_eq!(source(&format!("show?key={ANY}")), Ok(None));
+        assert_eq!(source("show?source=backup"), backup);
+        assert!(source("show?source=a+b/c").is_err());
     }
 
     #[test]

@@ -202,35 +202,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn authorise(&mut self, publish: Publish) -> Result<(), Over> {
         let gate = self.slot.gate.clone();
         let peer = self.slot.peer;
-        let stream = match gate.check(clock().0, peer.ip(), &publish.credentials) {
-            Ok(stream) => stream,
-            Err(denied) => {
-                let name = gate.fingerprint(&publish.credentials);
-                tracing::info!(%peer, name, reason = denied.label(), "publish refused");
-                tokio::time::sleep(REFUSAL_DELAY).await;
-                self.refuse(code_of(&denied), denied.label(), &denied.to_string());
-                return Ok(());
-            }
-        };
-        let request =
-            PublishRequest { stream: stream.clone(), protocol: self.slot.protocol, encoder: publish.encoder };
+        let checked = gate.check(clock().0, peer.ip(), &publish.credentials);
+        let (stream, source) =
+            match checked.and_then(|stream| Ok((stream, gate.source(&publish.credentials)?))) {
+                Ok(found) => found,
+                Err(denied) => {
+                    let name = gate.fingerprint(&publish.credentials);
+                    tracing::info!(%peer, name, reason = denied.label(), "publish refused");
+                    tokio::time::sleep(REFUSAL_DELAY).await;
+                    self.refuse(code_of(&denied), denied.label(), &denied.to_string());
+                    return Ok(());
+                }
+            };
+        let (protocol, encoder) = (self.slot.protocol, publish.encoder);
+        let request = PublishRequest { stream: stream.clone(), protocol, encoder, source };
         match tokio::time::timeout(PATIENCE, gate.streams.publish(request)).await {
             Ok(Ok(lease)) => self.accept(lease, stream),
-            Ok(Err(Refusal::Busy)) => {
-                tracing::info!(%peer, %stream, reason = "busy", "publish refused");
-                let text = "Somebody else is publishing this stream now.";
-                self.refuse(RefusalCode::BadName, "busy", text);
-            }
-            // A plain close makes the encoder try again, which is right for a server that restarts.
-            Ok(Err(Refusal::Draining)) => {
-                self.slot.refused("draining");
-                return Err(Over(PublishEnd::Drained));
-            }
+            Ok(Err(refusal)) => return self.turn_away(refusal, &stream),
             Err(_) => {
                 let text = "The stream could not be opened in time. Try again.";
                 self.refuse(RefusalCode::Failed, "timeout_registry", text);
             }
         }
+        Ok(())
+    }
+
+    /// The registry does not let the publisher in.
+    fn turn_away(&mut self, refusal: Refusal, stream: &StreamName) -> Result<(), Over> {
+        let (reason, text) = match refusal {
+            Refusal::Busy => ("busy", "Somebody else is publishing this stream now."),
+            Refusal::UnknownSource => {
+                ("bad_source", "This stream has no such source: see sources in its [[stream]] section.")
+            }
+            // A plain close makes the encoder try again, which is right for a server that restarts.
+            Refusal::Draining => {
+                self.slot.refused("draining");
+                return Err(Over(PublishEnd::Drained));
+            }
+        };
+        tracing::info!(peer = %self.slot.peer, %stream, reason, "publish refused");
+        self.refuse(RefusalCode::BadName, reason, text);
         Ok(())
     }
 
@@ -377,7 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn code_of(denied: &Denied) -> RefusalCode {
     match denied {
         Denied::Key(KeyRefusal::Missing | KeyRefusal::Wrong) | Denied::Backoff => RefusalCode::Denied,
-        Denied::Key(KeyRefusal::NamesNoStream | KeyRefusal::Name(_)) => RefusalCode::BadName,
+        Denied::Key(KeyRefusal::NamesNoStream | KeyRefusal::Name(_)) | Denied::Source => RefusalCode::BadName,
     }
 }
 

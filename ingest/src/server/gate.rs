@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aqueduct_common::event::{EventSender, Protocol};
-use aqueduct_common::{Event, StreamName};
+use aqueduct_common::source::SourceError;
+use aqueduct_common::{Event, SourceName, StreamName};
 
 use crate::config::Plan;
 use crate::keys::{Credentials, KeyRefusal, KeyRing};
@@ -15,15 +16,15 @@ use crate::rtmp;
 use crate::stream::Streams;
 
 /// How long every refused publish is kept waiting (AUTH-4).
-pub(super) const REFUSAL_DELAY: Duration = Duration::from_millis(300);
+pub(crate) const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) session_limits: rtmp::Limits,
-    pub(super) bits_per_second: u64,
-    pub(super) streams: Streams,
-    pub(super) events: EventSender,
+pub(crate) struct Gate {
+    pub(crate) session_limits: rtmp::Limits,
+    pub(crate) bits_per_second: u64,
+    pub(crate) streams: Streams,
+    pub(crate) events: EventSender,
     keys: KeyRing,
     admission: Mutex<Admission>,
     backoff: Mutex<Backoff>,
@@ -32,26 +33,30 @@ pub(super) struct Gate {
 
 /// Why a publish is not let in. The display is what the streamer reads.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
+pub(crate) enum Denied {
     /// For its key or name.
     #[error(transparent)]
     Key(#[from] KeyRefusal),
     /// Too many wrong keys came from its address.
     #[error("Too many wrong keys came from this address: wait five minutes.")]
     Backoff,
+    /// What it says which source it is cannot be one.
+    #[error("source= must be 1 to 64 letters, digits, '_', '-' or '.', such as source=backup.")]
+    Source,
 }
 
 impl Denied {
-    pub(super) const fn label(&self) -> &'static str {
+    pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::Key(refusal) => refusal.label(),
             Self::Backoff => "limit_failures",
+            Self::Source => "bad_source",
         }
     }
 }
 
 impl Gate {
-    pub(super) fn new(plan: &Plan, keys: KeyRing, streams: Streams, events: EventSender) -> Self {
+    pub(crate) fn new(plan: &Plan, keys: KeyRing, streams: Streams, events: EventSender) -> Self {
         let limits = &plan.limits;
         let admission =
             Admission::new(limits.connections, limits.connections_per_network, limits.handshakes_per_second);
@@ -68,7 +73,7 @@ impl Gate {
     }
 
     /// Takes a connection in, or says why not.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         now: Instant,
         peer: SocketAddr,
@@ -87,7 +92,7 @@ impl Gate {
     }
 
     /// The stream that these credentials may publish from `address`.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         now: Instant,
         address: IpAddr,
@@ -106,31 +111,45 @@ impl Gate {
         })
     }
 
+    /// Which of the stream's sources the publisher is, where it or its key says so.
+    pub(crate) fn source(&self, credentials: &Credentials) -> Result<Option<SourceName>, Denied> {
+        self.keys.source(credentials).map_err(|SourceError| Denied::Source)
+    }
+
     /// What stands for a name in the log.
-    pub(super) fn fingerprint(&self, credentials: &Credentials) -> String {
+    pub(crate) fn fingerprint(&self, credentials: &Credentials) -> String {
         self.keys.fingerprint(credentials)
     }
 
-    pub(super) fn seed(&self) -> u64 {
+    /// A name for an RTSP session: nobody can guess it.
+    pub(crate) fn session_id(&self) -> String {
+        use ring::rand::SecureRandom;
+        let mut bytes = [0; 8];
+        // The connection itself is what a session is bound to, so that a name without chance in it harms nothing.
+        let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
+        format!("{:016x}", u64::from_ne_bytes(bytes) ^ self.seed())
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
         self.seeds.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 /// A connection's place. Dropping it gives the place back.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) gate: Arc<Gate>,
-    pub(super) peer: SocketAddr,
-    pub(super) protocol: Protocol,
+pub(crate) struct Slot {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) protocol: Protocol,
 }
 
 impl Slot {
     /// Reports a refusal under a label of a fixed set.
-    pub(super) fn refused(&self, reason: &'static str) {
+    pub(crate) fn refused(&self, reason: &'static str) {
         self.report(Event::Refused { protocol: self.protocol, reason });
     }
 
-    pub(super) fn report(&self, event: Event) {
+    pub(crate) fn report(&self, event: Event) {
         self.gate.events.send(event);
     }
 }

@@ -1,7 +1,8 @@
 //! The publishing ports: accept loops, and one task per connection. The only sockets of this crate.
 
 mod connection;
-mod gate;
+pub(crate) mod gate;
+mod srt;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,9 +19,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::Plan;
 use crate::error::Error;
 use crate::keys::KeyRing;
+use crate::pull::Opener;
+use crate::rtsp::push;
 use crate::stream::Streams;
 use connection::Connection;
 use gate::{Gate, Slot};
+pub(crate) use srt::Rules as SrtRules;
+use srt::SrtPort;
 
 /// Connections that the kernel holds before we accept them.
 const BACKLOG: i32 = 1_024;
@@ -33,6 +38,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     ports: Vec<Port>,
+    srt: Option<SrtPort>,
+    /// Takes apart what comes over SRT.
+    opener: Option<Arc<dyn Opener>>,
     gate: Arc<Gate>,
 }
 
@@ -41,6 +49,7 @@ struct Port {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsConfig>,
+    protocol: Protocol,
 }
 
 #[derive(Clone)]
@@ -49,12 +58,6 @@ struct TlsConfig(TlsAcceptor);
 impl std::fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("tls")
-    }
-}
-
-impl Port {
-    fn protocol(&self) -> Protocol {
-        if self.tls.is_some() { Protocol::Rtmps } else { Protocol::Rtmp }
     }
 }
 
@@ -76,18 +79,41 @@ impl Server {
     ) -> Result<Self, Error> {
         let mut ports = Vec::new();
         if let Some(address) = plan.rtmp {
-            ports.push(port("ingest.rtmp.listen", address, None)?);
+            ports.push(port("ingest.rtmp.listen", address, None, Protocol::Rtmp)?);
         }
         if let Some(address) = plan.rtmps {
             let tls = TlsConfig(tls.ok_or(Error::NoCertificate)?.into());
-            ports.push(port("ingest.rtmps.listen", address, Some(tls))?);
+            ports.push(port("ingest.rtmps.listen", address, Some(tls), Protocol::Rtmps)?);
         }
-        Ok(Self { ports, gate: Arc::new(Gate::new(plan, keys, streams, events)) })
+        if let Some(address) = plan.rtsp {
+            match port("ingest.rtsp_server.listen", address, None, Protocol::Rtsp) {
+                Ok(port) => ports.push(port),
+                Err(error) if plan.rtsp_is_set => return Err(error),
+                // Nobody asked for it: most servers are pushed to over RTMP.
+                Err(error) => tracing::warn!(%error, "no publisher can push over RTSP"),
+            }
+        }
+        let srt = match plan.srt {
+            Some(address) => {
+                let bound = SrtPort::bind(address, plan.srt_rules());
+                Some(bound.map_err(|error| refused("ingest.srt.listen", address, error))?)
+            }
+            None => None,
+        };
+        Ok(Self { ports, srt, opener: None, gate: Arc::new(Gate::new(plan, keys, streams, events)) })
+    }
+
+    /// Publishers over SRT are heard, and `opener` takes apart what they send. Without it their port is not served.
+    #[must_use]
+    pub fn with_opener(mut self, opener: Arc<dyn Opener>) -> Self {
+        self.opener = Some(opener);
+        self
     }
 
     /// What is listened on, with the port that a configured 0 became.
     pub fn addresses(&self) -> Vec<(Protocol, SocketAddr)> {
-        self.ports.iter().map(|port| (port.protocol(), port.address)).collect()
+        let ports = self.ports.iter().map(|port| (port.protocol, port.address));
+        ports.chain(self.srt.iter().map(|port| (Protocol::Srt, port.address))).collect()
     }
 
     /// Accepts until `stop`, then lets publishers go: those that understand it are asked to connect again (RTMP-61),
@@ -97,6 +123,9 @@ impl Server {
         let loops = TaskTracker::new();
         for port in self.ports {
             loops.spawn(accept(port, self.gate.clone(), connections.clone(), stop.clone()));
+        }
+        if let (Some(port), Some(opener)) = (self.srt, self.opener) {
+            loops.spawn(port.run(self.gate.clone(), opener, stop.clone()));
         }
         stop.cancelled().await;
         loops.close();
@@ -108,13 +137,22 @@ impl Server {
     }
 }
 
-fn port(key: &'static str, address: SocketAddr, tls: Option<TlsConfig>) -> Result<Port, Error> {
-    let listener = listen(address).map_err(|source| match source.kind() {
+fn port(
+    key: &'static str,
+    address: SocketAddr,
+    tls: Option<TlsConfig>,
+    protocol: Protocol,
+) -> Result<Port, Error> {
+    let listener = listen(address).map_err(|source| refused(key, address, source))?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok(Port { listener, address, tls, protocol })
+}
+
+fn refused(key: &'static str, address: SocketAddr, source: std::io::Error) -> Error {
+    match source.kind() {
         std::io::ErrorKind::AddrInUse => Error::InUse { key, address },
         _ => Error::Listen { key, address, source },
-    })?;
-    let address = listener.local_addr().unwrap_or(address);
-    Ok(Port { listener, address, tls })
+    }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -128,7 +166,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn accept(port: Port, gate: Arc<Gate>, connections: TaskTracker, stop: CancellationToken) {
-    let protocol = port.protocol();
+    let protocol = port.protocol;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -153,6 +191,10 @@ async fn accept(port: Port, gate: Arc<Gate>, connections: TaskTracker, stop: Can
 async fn serve(stream: TcpStream, tls: Option<TlsConfig>, slot: Slot, stop: CancellationToken) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(peer = %slot.peer, %error, "a socket option was refused");
+    }
+    if slot.protocol == Protocol::Rtsp {
+        let id = slot.gate.session_id();
+        return push::Connection::new(stream, slot, stop, id, clock().0).run().await;
     }
     let Some(TlsConfig(acceptor)) = tls else {
         return Connection::new(stream, slot, stop, clock().0).run().await;
@@ -183,6 +225,6 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "sockets are where time comes from")]
-fn clock() -> (Instant, WallTime) {
+pub(crate) fn clock() -> (Instant, WallTime) {
     (Instant::now(), WallTime::from_system(std::time::SystemTime::now()))
 }

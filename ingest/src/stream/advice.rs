@@ -8,7 +8,7 @@ use crate::demux::Notice;
 
 const REPEAT: Duration = Duration::from_secs(10);
 /// Kinds of advice that are kept at a time; codec names come from the network.
-const KEPT: usize = 8;
+const KEPT: usize = 12;
 
 /// What gives rise to advice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,10 @@ impl Cause {
             (Self::Notice(Notice::ExtraTracks(kind, _)), Self::Notice(Notice::ExtraTracks(before, _))) => {
                 kind == before
             }
+            (
+                Self::Notice(Notice::UnusedTrack(kind, number, _)),
+                Self::Notice(Notice::UnusedTrack(before, which, _)),
+            ) => (kind, number) == (before, which),
             (Self::NoKeyframes(_), Self::NoKeyframes(_)) => true,
             _ => self == other,
         }

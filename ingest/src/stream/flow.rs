@@ -4,28 +4,22 @@ use std::time::{Duration, Instant};
 
 use aqueduct_common::event::IngestTick;
 use aqueduct_common::queue::{self, FeedSender, Sent};
-use aqueduct_common::{Publication, StreamName, WallTime};
+use aqueduct_common::{Publication, StreamName, TrackId, TrackKind, WallTime};
 use tokio::sync::mpsc;
 
-use super::Shed;
-use crate::demux::{Demuxed, Demuxer, Notice};
-use crate::flv::Metadata;
-use crate::rtmp::{MediaKind, Message};
-use crate::timeline::Timeline;
+use super::{Pace, Shed};
+use crate::demux::{Demuxed, Notice, track_id};
+use crate::timeline::{Known, Timeline};
 
-/// Messages between ingest and packager: two seconds and more of the fastest usual stream, 120 frames of video and 100
-/// packets of audio a second, and the frames that the probe held (RTMP-67). When it is full, samples are dropped up
-/// to the next sync sample.
-const FEED_CAPACITY: usize = 512;
-
-/// Pictures come while the newest one came within this time.
-const PICTURES_WITHIN: Duration = Duration::from_secs(2);
+/// Messages between ingest and the next stage: two seconds and more of six video tracks of 60 frames and six audio tracks
+/// of 50 packets a second, and the frames that the probe held (RTMP-67). When it is full, samples are dropped up to the
+/// next sync sample.
+const FEED_CAPACITY: usize = 2_048;
 
 /// One stream over all its publishers.
 #[derive(Debug)]
 pub(super) struct Flow {
     stream: StreamName,
-    demuxer: Demuxer,
     timeline: Timeline,
     /// `None` until the first message for the packager.
     feed: Option<FeedSender>,
@@ -33,21 +27,17 @@ pub(super) struct Flow {
     publication: Option<Publication>,
     publications: mpsc::Sender<Publication>,
     reported_drops: u64,
-    /// First and newest of the pictures since the last sync sample.
-    keyless: Option<[Instant; 2]>,
 }
 
 impl Flow {
     pub(super) fn new(stream: StreamName, publications: mpsc::Sender<Publication>) -> Self {
         Self {
             stream,
-            demuxer: Demuxer::default(),
             timeline: Timeline::new(),
             feed: None,
             publication: None,
             publications,
             reported_drops: 0,
-            keyless: None,
         }
     }
 
@@ -67,9 +57,12 @@ impl Flow {
 
     /// A publisher begins.
     pub(super) fn begin(&mut self) {
-        self.demuxer = Demuxer::default();
-        self.keyless = None;
         self.timeline.begin();
+    }
+
+    /// What is known of the publisher that has just begun.
+    pub(super) fn expect(&mut self, known: Known) {
+        self.timeline.expect(known);
     }
 
     /// The publisher is gone.
@@ -79,32 +72,35 @@ impl Flow {
         let _ = self.forward();
     }
 
-    /// For how long pictures have been coming of which none is a sync sample.
-    pub(super) fn keyless(&self, now: Instant) -> Option<Duration> {
-        let [first, newest] = self.keyless?;
-        (now.saturating_duration_since(newest) < PICTURES_WITHIN)
-            .then(|| now.saturating_duration_since(first))
-    }
-
-    /// Takes a message. Returns whether a frame that can be used came with it.
-    pub(super) fn push(&mut self, now: Instant, wall: WallTime, message: &Message) -> Result<bool, Shed> {
-        self.demuxer.push(message);
-        let mut usable = false;
-        while let Some(item) = self.demuxer.poll() {
-            match item {
-                Demuxed::Config(config) => self.timeline.config(config),
-                Demuxed::Frame(frame) => {
-                    usable = true;
-                    self.timeline.push(now, wall, frame);
-                }
-            }
-        }
-        if message.kind == MediaKind::Video {
-            let first = self.keyless.map_or(now, |[first, _]| first);
-            self.keyless = self.demuxer.awaits_key().then_some([first, now]);
-        }
+    /// Takes what came of the publisher. Returns whether it is a frame that can be used.
+    pub(super) fn take(&mut self, now: Instant, wall: WallTime, item: Demuxed) -> Result<bool, Shed> {
+        let usable = self.place(now, wall, item);
         self.forward()?;
         Ok(usable)
+    }
+
+    fn place(&mut self, now: Instant, wall: WallTime, item: Demuxed) -> bool {
+        match item {
+            Demuxed::Config(track, config) => {
+                self.timeline.config(track, config);
+                false
+            }
+            Demuxed::Frame(frame) => {
+                let usable = frame.track <= TrackId::AUDIO;
+                self.timeline.push(now, wall, frame);
+                usable
+            }
+        }
+    }
+
+    /// How long such a source's frames are under way.
+    pub(super) fn set_delay(&mut self, delay: Duration) {
+        self.timeline.set_delay(delay);
+    }
+
+    /// How fast the publisher may go on.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::after(self.timeline.wait())
     }
 
     pub(super) const fn timeline(&self) -> &Timeline {
@@ -112,11 +108,14 @@ impl Flow {
     }
 
     pub(super) fn take_notice(&mut self) -> Option<Notice> {
-        self.demuxer.take_notice()
+        self.timeline.take_notice()
     }
 
-    pub(super) fn take_metadata(&mut self) -> Option<Metadata> {
-        self.demuxer.take_metadata()
+    /// What the publisher says that its sound is spoken in, by the tracks' numbers on the wire.
+    pub(super) fn set_languages(&mut self, languages: &[(u8, String)]) {
+        for (number, language) in languages {
+            self.timeline.set_language(track_id(TrackKind::Audio, *number), language.clone());
+        }
     }
 
     /// Writes the last second's figures into `tick`.
@@ -131,7 +130,7 @@ impl Flow {
     pub(super) fn take_counts(
         &mut self,
     ) -> impl Iterator<Item = (aqueduct_common::event::Anomaly, u32)> + use<> {
-        self.demuxer.take_counts().chain(self.timeline.take_counts())
+        self.timeline.take_counts()
     }
 
     /// Sends what the timeline made.

@@ -1,15 +1,20 @@
 //! The registry's task: who has which stream, and what waits for its publisher to come back.
 
-use std::collections::HashMap;
+mod shared;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aqueduct_common::event::{EventSender, Protocol, PublishEnd};
 use aqueduct_common::{Event, Publication, StreamName};
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::flow::Flow;
-use super::lease::{Activity, Lease, Returned};
+use super::lease::{Activity, Back, Holding, Lease, Returned};
+use super::sources::{Group, Rules, Seat, lock};
 use super::{Ask, Policy, PublishRequest, Refusal, Takeover};
 
 /// Publishers at a time: each live lease holds a place in the queue on which it comes back, so its return can neither
@@ -25,6 +30,28 @@ type Answer = oneshot::Sender<Result<Lease, Refusal>>;
 enum Entry {
     Live(Live),
     Waiting { flow: Box<Flow>, until: Instant },
+    Shared(Shared),
+}
+
+/// A stream with a list of sources.
+#[derive(Debug)]
+struct Shared {
+    group: Arc<Mutex<Group>>,
+    /// The sources that have come, by their place in the list.
+    seats: BTreeMap<usize, Live>,
+    /// Without any, it waits until then.
+    until: Option<Instant>,
+}
+
+impl Entry {
+    /// It waits for a publisher until then.
+    const fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting { until, .. } => Some(*until),
+            Self::Shared(shared) => shared.until,
+            Self::Live(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +69,8 @@ struct Live {
 #[derive(Debug)]
 pub(super) struct Registry {
     policy: Policy,
+    /// Streams that have a list of sources.
+    sources: HashMap<StreamName, Rules>,
     streams: HashMap<StreamName, Entry>,
     returns: mpsc::Sender<Returned>,
     returned: mpsc::Receiver<Returned>,
@@ -52,12 +81,41 @@ pub(super) struct Registry {
     closing: Option<Vec<oneshot::Sender<()>>>,
 }
 
+impl Live {
+    fn of(lease: &Lease, protocol: Protocol, activity: Activity) -> Self {
+        Self { token: lease.token().clone(), activity, protocol, revoked: None, successor: None }
+    }
+
+    /// Another publisher wants what this one has.
+    fn challenge(&mut self, takeover: Takeover, request: PublishRequest, answer: Answer) {
+        if takeover == Takeover::Refuse && self.activity.ago(clock()) < ALIVE_WITHIN {
+            return refuse(answer, Refusal::Busy);
+        }
+        self.revoked.get_or_insert(PublishEnd::TakenOver);
+        self.token.cancel();
+        // The newest wins.
+        if let Some((_, before)) = self.successor.replace((request, answer)) {
+            refuse(before, Refusal::Busy);
+        }
+    }
+
+    fn revoke(&mut self) {
+        self.revoked.get_or_insert(PublishEnd::Drained);
+        self.token.cancel();
+    }
+}
+
 impl Registry {
-    pub(super) fn new(policy: Policy, publications: mpsc::Sender<Publication>, events: EventSender) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        sources: HashMap<StreamName, Rules>,
+        publications: mpsc::Sender<Publication>,
+        events: EventSender,
+    ) -> Self {
         let (returns, returned) = mpsc::channel(PUBLISHERS);
         let streams = HashMap::new();
         let origin = clock();
-        Self { policy, streams, returns, returned, publications, events, origin, closing: None }
+        Self { policy, sources, streams, returns, returned, publications, events, origin, closing: None }
     }
 
     /// Answers until every handle is gone, or until closed.
@@ -71,6 +129,10 @@ impl Registry {
                 Some(returned) = self.returned.recv() => self.take_back(returned),
                 ask = asks.recv(), if open => match ask {
                     Some(Ask::Publish(request, answer)) => self.publish(request, answer),
+                    Some(Ask::PublishIfFree(request, answer)) => match self.streams.get(&request.stream) {
+                        Some(Entry::Live(_)) => refuse(answer, Refusal::Busy),
+                        _ => self.publish(request, answer),
+                    },
                     Some(Ask::Close(done)) => self.close(Some(done)),
                     None => {
                         open = false;
@@ -86,18 +148,12 @@ impl Registry {
         if self.closing.is_some() {
             return refuse(answer, Refusal::Draining);
         }
+        if self.sources.contains_key(&request.stream) {
+            return self.publish_source(request, answer);
+        }
         match self.streams.get_mut(&request.stream) {
-            Some(Entry::Live(live)) => {
-                if self.policy.takeover == Takeover::Refuse && live.activity.ago(clock()) < ALIVE_WITHIN {
-                    return refuse(answer, Refusal::Busy);
-                }
-                live.revoked.get_or_insert(PublishEnd::TakenOver);
-                live.token.cancel();
-                // The newest wins.
-                if let Some((_, before)) = live.successor.replace((request, answer)) {
-                    refuse(before, Refusal::Busy);
-                }
-            }
+            Some(Entry::Live(live)) => live.challenge(self.policy.takeover, request, answer),
+            Some(Entry::Shared(_)) => refuse(answer, Refusal::Busy),
             Some(Entry::Waiting { .. }) => {
                 if let Some(Entry::Waiting { flow, .. }) = self.streams.remove(&request.stream) {
                     self.grant(Some(flow), request, answer);
@@ -116,14 +172,12 @@ impl Registry {
             }
             return refuse(answer, Refusal::Busy);
         };
-        let PublishRequest { stream, protocol, encoder } = request;
+        let PublishRequest { stream, protocol, encoder, .. } = request;
         let flow = flow.and_then(|flow| self.unless_orphaned(flow));
         let resumed = flow.as_ref().is_some_and(|flow| flow.has_begun());
-        let flow = flow.unwrap_or_else(|| Box::new(Flow::new(stream.clone(), self.publications.clone())));
-        let activity = Activity::new(self.origin, clock());
-        let lease = Lease::new(flow, permit, protocol, activity.clone(), self.events.clone());
-        let (revoked, successor) = (None, None);
-        let live = Live { token: lease.token().clone(), activity, protocol, revoked, successor };
+        let mut flow = flow.unwrap_or_else(|| self.flow(&stream));
+        flow.begin();
+        let (lease, live) = self.lease(Holding::Sole(flow), permit, protocol);
         self.streams.insert(stream.clone(), Entry::Live(live));
         tracing::info!(%stream, protocol = protocol.as_str(), %encoder, resumed, "publisher started");
         self.events.send(Event::PublishStarted { stream, protocol, encoder, resumed });
@@ -131,7 +185,28 @@ impl Registry {
         drop(answer.send(Ok(lease)));
     }
 
-    fn take_back(&mut self, Returned { flow, reason }: Returned) {
+    /// The flow of a stream that begins.
+    fn flow(&self, stream: &StreamName) -> Box<Flow> {
+        Box::new(Flow::new(stream.clone(), self.publications.clone()))
+    }
+
+    fn lease(&self, held: Holding, permit: OwnedPermit<Returned>, protocol: Protocol) -> (Lease, Live) {
+        let activity = Activity::new(self.origin, clock());
+        let events = self.events.clone();
+        let lease = Lease::new(held, permit, protocol, activity.clone(), events, self.policy.transcodes);
+        let live = Live::of(&lease, protocol, activity);
+        (lease, live)
+    }
+
+    fn take_back(&mut self, Returned { back, reason }: Returned) {
+        match back {
+            Back::Flow(flow) => self.take_flow_back(flow, reason),
+            Back::Seat(seat) => self.take_seat_back(&seat, reason),
+        }
+        self.finish_closing();
+    }
+
+    fn take_flow_back(&mut self, flow: Box<Flow>, reason: PublishEnd) {
         let stream = flow.stream().clone();
         let Some(Entry::Live(live)) = self.streams.remove(&stream) else { return };
         let Live { protocol, revoked, successor, .. } = live;
@@ -149,7 +224,6 @@ impl Registry {
             None if self.closing.is_some() || !flow.has_begun() || flow.is_orphaned() => self.over(stream),
             None => self.keep(flow),
         }
-        self.finish_closing();
     }
 
     /// A flow that nobody takes any more is dropped: what follows begins a new stream.
@@ -175,7 +249,7 @@ impl Registry {
     /// Ends the streams whose grace time is over.
     fn expire(&mut self) {
         let now = clock();
-        let expired = |_: &StreamName, entry: &mut Entry| matches!(entry, Entry::Waiting { until, .. } if *until <= now);
+        let expired = |_: &StreamName, entry: &mut Entry| entry.until().is_some_and(|until| until <= now);
         for (stream, _flow) in self.streams.extract_if(expired) {
             tracing::info!(%stream, grace = ?self.policy.grace, "stream ended: no publisher came back");
             self.events.send(Event::StreamExpired { stream });
@@ -187,11 +261,14 @@ impl Registry {
         self.closing.get_or_insert_default().extend(done);
         self.streams.retain(|stream, entry| match entry {
             Entry::Live(live) => {
-                live.revoked.get_or_insert(PublishEnd::Drained);
-                live.token.cancel();
+                live.revoke();
                 true
             }
-            Entry::Waiting { .. } => {
+            Entry::Shared(shared) if !shared.seats.is_empty() => {
+                shared.seats.values_mut().for_each(Live::revoke);
+                true
+            }
+            Entry::Waiting { .. } | Entry::Shared(_) => {
                 self.events.send(Event::StreamExpired { stream: stream.clone() });
                 false
             }
@@ -211,15 +288,15 @@ impl Registry {
     }
 
     fn has_live(&self) -> bool {
-        self.streams.values().any(|entry| matches!(entry, Entry::Live(_)))
+        self.streams.values().any(|entry| match entry {
+            Entry::Live(_) => true,
+            Entry::Shared(shared) => !shared.seats.is_empty(),
+            Entry::Waiting { .. } => false,
+        })
     }
 
     fn next_expiry(&self) -> Option<Instant> {
-        let until = |entry: &Entry| match entry {
-            Entry::Waiting { until, .. } => Some(*until),
-            Entry::Live(_) => None,
-        };
-        self.streams.values().filter_map(until).min()
+        self.streams.values().filter_map(Entry::until).min()
     }
 }
 

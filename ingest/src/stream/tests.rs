@@ -30,7 +30,12 @@ fn world(policy: Policy) -> World {
 }
 
 fn request() -> PublishRequest {
-    PublishRequest { stream: "live/show".parse().unwrap(), protocol: Protocol::Rtmp, encoder: "test".into() }
+    PublishRequest {
+        stream: "live/show".parse().unwrap(),
+        protocol: Protocol::Rtmp,
+        encoder: "test".into(),
+        source: None,
+    }
 }
 
 impl World {
@@ -81,7 +86,7 @@ fn drain(feed: &mut FeedReceiver) -> (usize, Vec<String>) {
             Feed::Sample(_) => samples += 1,
             Feed::Tracks(_) => marks.push("tracks".to_owned()),
             Feed::Discontinuity(reason) => marks.push(format!("{reason:?}")),
-            Feed::Clock(_) => {}
+            Feed::Changed(_) | Feed::Lost(..) | Feed::Returns(..) | Feed::Clock(_) => {}
         }
     }
     (samples, marks)
@@ -284,4 +289,56 @@ async fn a_flood_is_told_to_wait() {
         assert_eq!(push(&mut lease, MediaKind::Video, n * 40, IDR), Ok(Pace::Go));
     }
     assert_eq!(push(&mut lease, MediaKind::Video, 6_000, IDR), Ok(Pace::Wait(Duration::from_secs(1))));
+}
+
+/// Sends three seconds whose sound is MP3, with a rung and, where asked for, a second one with other key frames.
+async fn send_many(lease: &mut Lease, wild: bool) {
+    const RUNG: &[u8] = b"\x96\x00avc1\x01\x01\x42\xc0\x0d\xff\xe1\0\x18\x67\x42\xc0\x0d\xd9\x01\x41\xfb\x01\x10\0\0\x03\0\x10\0\0\
+                          \x03\x03\x20\xf1\x42\xa4\x80\x01\0\x05\x68\xcb\x83\xcb\x20";
+    const RUNG_IDR: &[u8] = b"\x96\x03avc1\x01\0\0\0\x06\x65\x88\x84\0\x0d\x0a";
+    const RUNG_P: &[u8] = b"\xa6\x03avc1\x01\0\0\0\x04\x41\x9a\0\x01";
+    push(lease, MediaKind::Video, 0, AVCC).unwrap();
+    push(lease, MediaKind::Video, 0, RUNG).unwrap();
+    for n in 0..75 {
+        push(lease, MediaKind::Video, n * 40, if n % 25 == 0 { IDR } else { P }).unwrap();
+        let key = n % 25 == 0 || (wild && n == 30);
+        push(lease, MediaKind::Video, n * 40, if key { RUNG_IDR } else { RUNG_P }).unwrap();
+        // 64 kbit/s at 48 kHz: 24 ms.
+        push(lease, MediaKind::Audio, n * 40, b"\x2f\xff\xfb\x54\0\0\0\0").unwrap();
+        push(lease, MediaKind::Audio, n * 40 + 24, b"\x2f\xff\xfb\x54\0\0\0\0").unwrap();
+        tokio::time::advance(Duration::from_millis(40)).await;
+    }
+    lease.tick(clock(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_a_transcode_and_further_tracks_go_on_to_it() {
+    for (transcodes, wild) in [(true, false), (false, false), (true, true)] {
+        let mut world = world(Policy { transcodes, ..Policy::default() });
+        let mut lease = world.publish().await.unwrap();
+        send_many(&mut lease, wild).await;
+        let mut feed = world.publications.recv().await.unwrap().feed;
+        let Some(Feed::Tracks(tracks)) = feed.try_recv() else { panic!("the tracks come first") };
+        let codecs: Vec<_> = tracks.tracks.iter().map(|track| (track.id.0, track.codec.rfc6381())).collect();
+        let mut expected = vec![(0, "avc1.42c00d".to_owned())];
+        expected.extend(transcodes.then(|| (1, "mp4a.40.34".to_owned())));
+        expected.extend((!wild).then(|| (2, "avc1.42c00d".to_owned())));
+        assert_eq!(codecs, expected);
+        let told = world.events().into_iter().find_map(|event| match event {
+            Event::Advice { advice, .. } => Some(advice),
+            _ => None,
+        });
+        match (transcodes, wild, told) {
+            (true, false, None) => {}
+            (false, _, Some(Advice::NeedsTranscode { codec })) => assert_eq!(codec, "MP3"),
+            (true, true, Some(advice @ Advice::UnusedTrack { number: 1, .. })) => {
+                assert!(
+                    advice.text().starts_with("video track 1 is not used: its keyframes"),
+                    "{}",
+                    advice.text()
+                );
+            }
+            (.., other) => panic!("{other:?}"),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use aqueduct_common::event::Anomaly;
 
-const ALL: [Anomaly; 12] = [
+const ALL: [Anomaly; 17] = [
     Anomaly::NonMonotonic,
     Anomaly::Gap,
     Anomaly::Jump,
@@ -15,7 +15,21 @@ const ALL: [Anomaly; 12] = [
     Anomaly::LongGop,
     Anomaly::DeltaGuess,
     Anomaly::ColourConflict,
+    Anomaly::PacketLost,
+    Anomaly::PacketReordered,
+    Anomaly::PacketLate,
+    Anomaly::StrayPacket,
+    Anomaly::ReportRefused,
 ];
+/// A kind's number is its place, up to the last one.
+const _: () = {
+    let mut at = 0;
+    while at < ALL.len() {
+        assert!(ALL[at] as usize == at);
+        at += 1;
+    }
+    assert!(ALL.len() == Anomaly::ReportRefused as usize + 1);
+};
 
 /// How often each anomaly happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

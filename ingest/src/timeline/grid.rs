@@ -61,11 +61,22 @@ pub(super) fn fit(times: &[i64]) -> Option<Fit> {
     if (spacing - slope).abs() > spacing / 1_000 {
         return None;
     }
-    let residuals =
-        || indices.iter().zip(times).map(|(index, time)| time - times[0] - index.saturating_mul(spacing));
+    through(times, spacing, |n, _| indices[n])
+}
+
+/// The grid of a spacing that is known already, through all of `times`, however few. `None` when they lie on none.
+pub(super) fn along(times: &[i64], spacing: i64) -> Option<Fit> {
+    let first = *times.first()?;
+    through(times, spacing, |_, time| (time - first + spacing / 2).div_euclid(spacing.max(1)))
+}
+
+fn through(times: &[i64], spacing: i64, index: impl Fn(usize, i64) -> i64) -> Option<Fit> {
+    let first = *times.first()?;
+    let residual = |(n, time): (usize, &i64)| time - first - index(n, *time).saturating_mul(spacing);
+    let residuals = || times.iter().enumerate().map(residual);
     let (low, high) = (residuals().min()?, residuals().max()?);
     // The grid goes through the middle of its stamps.
-    ((high - low) / 2 < RESIDUAL_MAX).then_some(Fit { spacing, origin: times[0] + low + (high - low) / 2 })
+    ((high - low) / 2 < RESIDUAL_MAX).then_some(Fit { spacing, origin: first + low + (high - low) / 2 })
 }
 
 /// The frame duration in flicks; exact for all of [`RATES`].
@@ -134,6 +145,19 @@ mod tests {
     /// Stamps of a constant rate, rounded down to milliseconds as encoders do.
     fn stamps(frames: u64, seconds: u64, from: u64, count: usize) -> Vec<i64> {
         (0..count as u64).map(|n| ((from + n) * 1_000 * seconds / frames) as i64 * flicks::MILLI).collect()
+    }
+
+    #[test]
+    fn a_known_spacing_is_found_again_in_few_stamps_and_no_other() {
+        for (frames, seconds) in RATES {
+            for from in 0..30 {
+                let times = stamps(frames.into(), seconds.into(), from * 7, 3);
+                let found = along(&times, spacing((frames, seconds))).unwrap();
+                assert!((found.origin - times[0]).abs() <= flicks::MILLI, "{frames}/{seconds} from {from}");
+            }
+        }
+        assert_eq!(along(&[], spacing((25, 1))), None);
+        assert_eq!(along(&stamps(30, 1, 0, 5), spacing((25, 1))), None);
     }
 
     #[test]

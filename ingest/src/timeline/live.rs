@@ -8,8 +8,9 @@ use aqueduct_common::{Feed, TrackKind};
 use super::pictures::{Pictures, Placing};
 use super::probe::Probe;
 use super::sound::Sound;
-use super::source::Placed;
-use super::{Newest, Phase, Timeline};
+use super::source::{Arrival, Placed};
+use super::{Newest, Phase, Timeline, is_further};
+use crate::demux::CodedFrame;
 
 impl Timeline {
     /// Takes a repaired frame.
@@ -18,6 +19,7 @@ impl Timeline {
             self.await_sync(Break::TimestampJump);
         }
         match placed.frame.kind {
+            _ if is_further(placed.frame.track) => self.place_further_sound(placed),
             TrackKind::Video => self.place_video(placed),
             TrackKind::Audio => self.place_audio(placed),
         }
@@ -57,7 +59,7 @@ impl Timeline {
         let Some(pictures) = &self.pictures else { return };
         // A clamped offset says nothing about when the picture was captured (RTMP-40).
         if !Pictures::clamps(placed.frame.cts) {
-            self.clock.note(time + pictures.offset(placed.frame.cts), placed.arrival.wall);
+            self.clock.note(time + pictures.offset(placed.frame.cts), placed.arrival.captured());
         }
         let end = pictures.end_time();
         if self.announced(TrackKind::Audio).is_some()
@@ -68,7 +70,62 @@ impl Timeline {
     }
 
     fn try_picture(&mut self, placed: &Placed, time: i64) -> Placing {
-        self.pictures.as_mut().map_or(Placing::Done, |pictures| pictures.place(placed, time))
+        let Some(pictures) = &mut self.pictures else { return Placing::Done };
+        let placing = pictures.place(placed, time);
+        if placing == Placing::Done {
+            self.further.note_placed(&placed.frame);
+        }
+        placing
+    }
+
+    /// Takes a frame of a further track.
+    pub(super) fn push_further(&mut self, frame: CodedFrame, arrival: Arrival) {
+        match (&self.phase, frame.kind) {
+            (Phase::Away, _) => {}
+            (_, TrackKind::Audio) => {
+                self.source.push_further(frame, arrival);
+                self.place_beside();
+            }
+            (Phase::Probing(_), TrackKind::Video) => self.further.push_picture(frame, arrival.wall, None),
+            (Phase::Live, TrackKind::Video) => {
+                let tracks = self.tracks.clone();
+                let beside = tracks.as_ref().and_then(|tracks| tracks.first(TrackKind::Video));
+                self.further.push_picture(frame, arrival.wall, beside);
+                self.drain_further();
+            }
+        }
+    }
+
+    /// Places the sound of further tracks of which it is known where it lies.
+    pub(super) fn place_beside(&mut self) {
+        while let Some(placed) = self.source.poll_further() {
+            match self.phase {
+                Phase::Away => {}
+                Phase::Probing(_) => self.further.hold_sound(placed),
+                Phase::Live => self.place(&placed),
+            }
+        }
+    }
+
+    fn place_further_sound(&mut self, placed: &Placed) {
+        let leads = self.reference() == TrackKind::Audio;
+        if self.awaiting.is_none() {
+            let pictures = self.newest.filter(|_| !leads).map(|newest| newest.time);
+            self.further.place_sound(placed, placed.time + self.offset, pictures);
+        }
+    }
+
+    /// Moves what further tracks made into the output.
+    pub(super) fn drain_further(&mut self) {
+        if self.further.is_empty() {
+            return;
+        }
+        let tracks = self.tracks.clone();
+        let time = self.end_time();
+        if let Some(beside) = tracks.as_ref().and_then(|tracks| tracks.first(TrackKind::Video)) {
+            self.further.settle(beside, time);
+        }
+        self.out.append(&mut self.further.out);
     }
 
     fn place_audio(&mut self, placed: &Placed) {
@@ -98,7 +155,7 @@ impl Timeline {
         }
         if leads {
             self.newest = Some(Newest { time, at: placed.arrival.at });
-            self.clock.note(time, placed.arrival.wall);
+            self.clock.note(time, placed.arrival.captured());
         }
     }
 
@@ -137,13 +194,14 @@ impl Timeline {
             if let Some(sound) = &mut self.sound {
                 sound.restart(begins);
             }
+            self.further.restart(begins);
         }
         if retrack {
             self.announce(placed);
         } else if let Some(reason) = reason {
             self.out.push_back(Feed::Discontinuity(reason));
         }
-        self.clock.resume(begins, placed.arrival.wall);
+        self.clock.resume(begins, placed.arrival.captured());
         time
     }
 
@@ -177,6 +235,7 @@ impl Timeline {
         let tracks = self.track_set(self.current_configs(), cts);
         self.tracks = Some(tracks.clone());
         self.out.push_back(Feed::Tracks(tracks));
+        self.out.extend(self.further.lost());
     }
 
     /// How long after its decode time a frame is shown, in flicks; zero where its offset is negative.

@@ -12,7 +12,9 @@
 mod arrival;
 mod counts;
 mod flicks;
+mod further;
 mod grid;
+mod known;
 mod live;
 mod pace;
 mod pictures;
@@ -33,12 +35,14 @@ use std::time::{Duration, Instant};
 use aqueduct_common::codec::CodecConfig;
 use aqueduct_common::event::{Anomaly, IngestTick};
 use aqueduct_common::feed::Break;
-use aqueduct_common::{Feed, MediaTime, TrackKind, TrackSet, WallTime};
+use aqueduct_common::{Feed, MediaTime, TrackId, TrackKind, TrackSet, WallTime};
 
 pub use counts::Counts;
+pub use known::{Known, StampLine};
+pub use pace::Pacer;
 
-use crate::demux::CodedFrame;
-use pace::Pacer;
+use crate::demux::{CodedFrame, Notice};
+use further::Further;
 use pictures::Pictures;
 use probe::Probe;
 use readings::Readings;
@@ -79,6 +83,7 @@ pub struct Timeline {
     tracks: Option<Arc<TrackSet>>,
     pictures: Option<Pictures>,
     sound: Option<Sound>,
+    further: Further,
     /// Output time minus source time.
     offset: i64,
     /// A break that waits for the reference track's next sync sample; everything before it is dropped.
@@ -89,6 +94,8 @@ pub struct Timeline {
     /// dropped until then. Pictures go on meanwhile.
     rejoining: bool,
     newest: Option<Newest>,
+    /// How long frames are under way, in microseconds.
+    delay: i64,
     clock: WallClock,
     readings: Readings,
     counts: Counts,
@@ -113,11 +120,13 @@ impl Timeline {
             tracks: None,
             pictures: None,
             sound: None,
+            further: Further::default(),
             offset: 0,
             awaiting: None,
             joining: None,
             rejoining: false,
             newest: None,
+            delay: 0,
             clock: WallClock::new(),
             readings: Readings::default(),
             counts: Counts::default(),
@@ -136,10 +145,27 @@ impl Timeline {
         self.awaiting = None;
         self.joining = None;
         self.rejoining = false;
+        self.delay = 0;
+        self.further.begin();
     }
 
-    /// Frames of this kind that follow are coded with `config`.
-    pub fn config(&mut self, config: CodecConfig) {
+    /// What is known of the publisher that has just begun: only what is not is waited for.
+    pub fn expect(&mut self, known: Known) {
+        if let Phase::Probing(probe) = &mut self.phase {
+            probe.expect(known);
+        }
+    }
+
+    /// How long after their capture frames come from now on, where the source's own clock says so (TL-34).
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.delay = i64::try_from(delay.as_micros()).unwrap_or(0);
+    }
+
+    /// Frames of this track that follow are coded with `config`.
+    pub fn config(&mut self, track: TrackId, config: CodecConfig) {
+        if is_further(track) {
+            return self.further.config(track, config);
+        }
         let kind = config.kind();
         let before = self.configs[kind as usize].replace(config);
         if let Phase::Probing(probe) = &mut self.phase
@@ -149,11 +175,25 @@ impl Timeline {
         }
     }
 
+    /// What the sound of a track is spoken in, from the next announcement on: an RFC 5646 tag.
+    pub fn set_language(&mut self, track: TrackId, language: String) {
+        self.further.set_language(track, language);
+    }
+
+    /// What the streamer should hear of a further track.
+    pub fn take_notice(&mut self) -> Option<Notice> {
+        self.further.take_notice()
+    }
+
     /// Takes a frame that arrived at `now`, which is `wall` in UTC. Drain [`poll`](Self::poll) after it.
     pub fn push(&mut self, now: Instant, wall: WallTime, frame: CodedFrame) {
         let began = *self.began.get_or_insert(now);
         let at = MediaTime::from_duration(now.saturating_duration_since(began)).ticks;
-        self.source.push(frame, Arrival { at, wall });
+        let arrival = Arrival { at, wall, delay: self.delay };
+        if is_further(frame.track) {
+            return self.push_further(frame, arrival);
+        }
+        self.source.push(frame, arrival);
         while let Some(placed) = self.source.poll() {
             self.pacer.note(placed.time, at, placed.breaks);
             self.readings.note(&placed);
@@ -166,6 +206,7 @@ impl Timeline {
                 }
             }
         }
+        self.place_beside();
     }
 
     /// The publisher is gone: what waited for a next frame goes out, what was held is dropped.
@@ -246,12 +287,20 @@ impl Timeline {
         if let Some(map) = self.clock.poll() {
             self.out.push_back(Feed::Clock(map));
         }
-        let pictures = self.pictures.as_mut().map(|pictures| &mut pictures.out);
-        let sound = self.sound.as_mut().map(|sound| &mut sound.out);
-        for samples in [pictures, sound].into_iter().flatten() {
-            self.out.extend(samples.drain(..).map(Feed::Sample));
+        for sample in self.pictures.iter_mut().flat_map(|pictures| pictures.out.drain(..)) {
+            self.further.note_sample(&sample);
+            self.out.push_back(Feed::Sample(sample));
         }
+        if let Some(sound) = &mut self.sound {
+            self.out.extend(sound.out.drain(..).map(Feed::Sample));
+        }
+        self.drain_further();
     }
+}
+
+/// It is neither the first video track nor the first audio track.
+const fn is_further(track: TrackId) -> bool {
+    track.0 > TrackId::AUDIO.0
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aqueduct_common::MediaTime;
+
 use super::flicks::{self, SECOND};
 
 /// What may come ahead of real time.
@@ -13,7 +15,7 @@ const STEP_MAX: i64 = 10 * SECOND;
 
 /// Weighs source time against arrival time.
 #[derive(Debug, Default)]
-pub(super) struct Pacer {
+pub struct Pacer {
     last: Option<(i64, i64)>,
     lead: i64,
 }
@@ -32,8 +34,13 @@ impl Pacer {
         self.last = Some((newest, at));
     }
 
+    /// The same for a frame that arrived `at` after the first one.
+    pub fn note_at(&mut self, time: i64, at: Duration, breaks: bool) {
+        self.note(time, MediaTime::from_duration(at).ticks, breaks);
+    }
+
     /// How long to wait before reading on; zero within the burst.
-    pub(super) fn wait(&self) -> Duration {
+    pub fn wait(&self) -> Duration {
         let over = (self.lead - BURST).max(0);
         Duration::from_micros(u64::try_from(flicks::micros(over)).unwrap_or(0))
     }

@@ -15,7 +15,7 @@ use super::source::Placed;
 /// A gap stretches the sample after it by no more than this where that sample could begin a new discontinuity.
 pub(super) const STRETCH_MAX: i64 = 150 * MILLI;
 /// Largest composition offset in either direction (RTMP-40).
-const OFFSET_MAX: i32 = 10_000;
+pub(super) const OFFSET_MAX: i32 = 10_000;
 /// Spacing taken for granted before two frames were seen.
 const USUAL_SPACING: i64 = 40 * MILLI;
 
@@ -105,6 +105,14 @@ impl Pictures {
         match self.spacing {
             Spacing::Fixed { frame, .. } => Grid::Fixed(of(frame)),
             Spacing::Variable { .. } => Grid::Variable { widest: of(self.widest) },
+        }
+    }
+
+    /// Duration of a frame in flicks, on a grid.
+    pub(super) const fn spacing(&self) -> Option<i64> {
+        match self.spacing {
+            Spacing::Fixed { frame, .. } => Some(frame),
+            Spacing::Variable { .. } => None,
         }
     }
 

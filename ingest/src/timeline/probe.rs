@@ -4,6 +4,7 @@ use aqueduct_common::TrackKind;
 
 use super::flicks::SECOND;
 use super::grid::{self, ENOUGH_FRAMES, Fit};
+use super::known::Known;
 use super::source::Placed;
 
 /// Media that is waited for before a track counts as absent.
@@ -24,9 +25,20 @@ pub(super) struct Probe {
     held: Vec<Placed>,
     bytes: usize,
     frames: [usize; 2],
+    known: Option<Known>,
 }
 
 impl Probe {
+    /// What need not be found out.
+    pub(super) const fn expect(&mut self, known: Known) {
+        self.known = Some(known);
+    }
+
+    /// The spacing of pictures that is known to be another than this one.
+    pub(super) fn differs(&self, spacing: Option<i64>) -> bool {
+        self.known.is_some_and(|known| known.has(TrackKind::Video) && known.spacing != spacing)
+    }
+
     /// Holds one more. Video begins with a sync sample.
     pub(super) fn push(&mut self, placed: Placed) {
         if placed.frame.kind == TrackKind::Video && !placed.frame.sync && !self.has(TrackKind::Video) {
@@ -57,10 +69,14 @@ impl Probe {
         let waited = self.waited();
         let [video, audio] = [self.has(TrackKind::Video), self.has(TrackKind::Audio)];
         let awaits_key = configured[TrackKind::Video as usize] && !video && waited < KEY_WITHIN;
-        let awaits_sound = !audio && waited < TRACKS_WITHIN && self.held.len() <= TRACKS_AFTER;
-        let awaits_pictures = !video && waited < TRACKS_WITHIN && self.held.len() <= TRACKS_AFTER;
-        let awaits_grid =
-            video && self.frames[TrackKind::Video as usize] < ENOUGH_FRAMES && waited < GRID_WITHIN;
+        let is_due = |kind| {
+            let known = self.known.is_none_or(|known| known.has(kind));
+            known && waited < TRACKS_WITHIN && self.held.len() <= TRACKS_AFTER
+        };
+        let awaits_sound = !audio && is_due(TrackKind::Audio);
+        let awaits_pictures = !video && is_due(TrackKind::Video);
+        let counted = self.known.is_some() || self.frames[TrackKind::Video as usize] >= ENOUGH_FRAMES;
+        let awaits_grid = video && !counted && waited < GRID_WITHIN;
         !(awaits_key || awaits_sound || awaits_pictures || awaits_grid)
     }
 
@@ -85,7 +101,9 @@ impl Probe {
     pub(super) fn grid(&self) -> (Option<Fit>, i64) {
         let times: Vec<i64> = self.of(TrackKind::Video).map(|placed| placed.time).collect();
         let widest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        (grid::fit(&times), widest.clamp(0, SECOND))
+        let known = self.known.and_then(|known| grid::along(&times, known.spacing?));
+        let widest = widest.max(self.known.map_or(0, |known| known.widest));
+        (known.or_else(|| grid::fit(&times)), widest.clamp(0, SECOND))
     }
 
     /// The frames of a kind.

@@ -12,6 +12,7 @@ use super::grid::Fit;
 use super::pictures::Pictures;
 use super::probe::Probe;
 use super::sound::Sound;
+use super::source::Placed;
 use super::{Phase, Timeline};
 
 /// Where output time begins, so that no later time is negative (TL-5).
@@ -37,7 +38,8 @@ impl Timeline {
             let config = self.configs[kind as usize].as_ref();
             self.announced(kind) == config && config.is_some() == probe.has(kind)
         };
-        self.tracks.is_some() && same(TrackKind::Video) && same(TrackKind::Audio)
+        let spacing = self.pictures.as_ref().and_then(Pictures::spacing);
+        self.tracks.is_some() && same(TrackKind::Video) && same(TrackKind::Audio) && !probe.differs(spacing)
     }
 
     fn release(&mut self, probe: Probe, known: bool) {
@@ -58,6 +60,7 @@ impl Timeline {
         }
         let shown = begins + if has_video { self.delay_of(cts) } else { 0 };
         let audio = self.prepare_sound(&probe, has_video, shown);
+        let beside = self.release_further(&probe, known, if has_video { cts } else { 0 }, shown);
         let video = self.configs[TrackKind::Video as usize].clone().filter(|_| has_video);
         let cts = if has_video { cts } else { 0 };
         self.mark(self.track_set([video, audio], cts));
@@ -67,10 +70,29 @@ impl Timeline {
         self.awaiting = None;
         self.joining = None;
         self.rejoining = false;
-        for (n, mut placed) in probe.into_frames().into_iter().enumerate() {
-            placed.breaks &= n > 0;
-            self.place(&placed);
+        let mut frames = probe.into_frames();
+        if let Some(first) = frames.first_mut() {
+            first.breaks = false;
         }
+        let mut beside = beside.into_iter().peekable();
+        for placed in &frames {
+            // What came before it goes before it. The first tracks' own order is not by arrival alone.
+            while let Some(earlier) = beside.next_if(|other| other.arrival.at < placed.arrival.at) {
+                self.place(&earlier);
+            }
+            self.place(placed);
+        }
+        beside.for_each(|placed| self.place(&placed));
+    }
+
+    /// Decides about further tracks. Gives their sound that was held.
+    fn release_further(&mut self, probe: &Probe, known: bool, cts: i32, begins: i64) -> Vec<Placed> {
+        self.further.restart(begins);
+        if known {
+            return self.further.take_held();
+        }
+        let delay = self.delay(cts);
+        self.further.decide(probe.of(TrackKind::Video), delay, begins)
     }
 
     /// Output time of the first frame: ten seconds, or as much later than the last one as the wall clock says, and
@@ -133,18 +155,19 @@ impl Timeline {
                 self.out.push_back(Feed::Tracks(tracks));
             }
         }
+        self.out.extend(self.further.lost());
     }
 
     /// Tracks with these configurations; `cts` is the video's first composition offset in milliseconds.
     pub(super) fn track_set(&self, [video, audio]: [Option<CodecConfig>; 2], cts: i32) -> Arc<TrackSet> {
-        let language = || "und".to_owned();
         let video = video.zip(self.pictures.as_ref()).map(|(codec, pictures)| Track {
             id: TrackId::VIDEO,
             codec,
             timescale: pictures.timescale(),
             grid: pictures.grid(),
             reorder_delay: self.delay(cts),
-            language: language(),
+            language: "und".to_owned(),
+            bandwidth: None,
         });
         let audio = audio.zip(self.sound.as_ref()).map(|(codec, sound)| Track {
             id: TrackId::AUDIO,
@@ -152,9 +175,11 @@ impl Timeline {
             timescale: sound.timescale(),
             grid: sound.grid(),
             reorder_delay: 0,
-            language: language(),
+            language: self.further.language(TrackId::AUDIO),
+            bandwidth: None,
         });
-        Arc::new(TrackSet { tracks: video.into_iter().chain(audio).collect() })
+        let further = self.further.tracks(video.as_ref());
+        Arc::new(TrackSet { tracks: video.into_iter().chain(audio).chain(further).collect() })
     }
 }
 
@@ -162,7 +187,7 @@ impl Timeline {
 fn captured(probe: &Probe, origin: i64, delay: impl Fn(i32) -> i64) -> WallTime {
     let kind = if probe.has(TrackKind::Video) { TrackKind::Video } else { TrackKind::Audio };
     let at = |placed: &super::source::Placed| {
-        placed.arrival.wall.micros - flicks::micros(placed.time + delay(placed.frame.cts) - origin)
+        placed.arrival.captured().micros - flicks::micros(placed.time + delay(placed.frame.cts) - origin)
     };
     // A clamped offset says nothing about when the picture was captured (RTMP-40).
     let believed = probe.of(kind).filter(|placed| !Pictures::clamps(placed.frame.cts)).map(at).min();

@@ -8,6 +8,8 @@ pub(super) fn frame(config: &CodecConfig, samples: u32) -> Option<Bytes> {
     match config {
         CodecConfig::Aac(aac) if aac.frame_samples == samples => aac.silence(),
         CodecConfig::Opus(opus) if opus.channels <= 2 => opus_frame(samples, opus.channels == 2),
+        // The transcode makes silence of a frame without payload.
+        CodecConfig::Foreign(_) => Some(Bytes::new()),
         _ => None,
     }
 }

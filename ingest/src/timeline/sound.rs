@@ -41,6 +41,7 @@ enum State {
 /// The audio track of a stream.
 #[derive(Debug)]
 pub(super) struct Sound {
+    track: TrackId,
     config: CodecConfig,
     scale: Timescale,
     state: State,
@@ -62,6 +63,7 @@ impl Sound {
         let rate = config.sound().map_or(48_000, |(rate, _)| rate);
         let silence = silence::frame(&config, frame);
         Self {
+            track: TrackId::AUDIO,
             config,
             scale: Timescale::of(rate),
             state: State::Starting,
@@ -73,6 +75,11 @@ impl Sound {
             out: VecDeque::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same on another track than the first.
+    pub(super) fn on_track(self, track: TrackId) -> Self {
+        Self { track, ..self }
     }
 
     /// Codec and parameters.
@@ -229,7 +236,7 @@ impl Sound {
         let dts = MediaTime::new(self.next, self.scale);
         self.next += i64::from(duration);
         let (sync, disposable) = (true, false);
-        Sample { track: TrackId::AUDIO, dts, pts: dts, duration, sync, disposable, payload, received }
+        Sample { track: self.track, dts, pts: dts, duration, sync, disposable, payload, received }
     }
 
     fn note_size(&mut self, samples: u32) {

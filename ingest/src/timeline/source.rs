@@ -44,6 +44,15 @@ const RESTLESS_WITHIN: i64 = 30 * SECOND;
 pub(super) struct Arrival {
     pub(super) at: i64,
     pub(super) wall: WallTime,
+    /// How long it was under way, in microseconds, where the publisher's clock says so; else 0.
+    pub(super) delay: i64,
+}
+
+impl Arrival {
+    /// When it was captured, as well as that is known (TL-34).
+    pub(super) const fn captured(&self) -> WallTime {
+        WallTime { micros: self.wall.micros.saturating_sub(self.delay) }
+    }
 }
 
 /// A frame with its repaired time.
@@ -116,6 +125,8 @@ pub(super) struct Source {
     jumps: VecDeque<i64>,
     clocked: Option<[ArrivalClock; 2]>,
     out: VecDeque<Placed>,
+    /// Frames of further audio tracks.
+    beside: VecDeque<(CodedFrame, Arrival)>,
     pub(super) counts: Counts,
 }
 
@@ -160,6 +171,34 @@ impl Source {
     /// The next repaired frame.
     pub(super) fn poll(&mut self) -> Option<Placed> {
         self.out.pop_front()
+    }
+
+    /// Takes a frame of a further audio track. It has no say: where the first tracks go, it goes.
+    pub(super) fn push_further(&mut self, frame: CodedFrame, arrival: Arrival) {
+        if self.beside.len() < HELD_MAX {
+            self.beside.push_back((frame, arrival));
+        }
+    }
+
+    /// The next frame of a further audio track, once it is known where it lies; `None` while a jump is undecided. One
+    /// that lies far from the first tracks is left out, and so are all where stamps are not believed.
+    pub(super) fn poll_further(&mut self) -> Option<Placed> {
+        if self.clocked.is_some() {
+            self.beside.clear();
+        }
+        while self.suspect.is_none() {
+            let (frame, arrival) = self.beside.pop_front()?;
+            let [video, audio] = self.lanes;
+            let lane = if audio.last.is_some() { audio } else { video };
+            // A copy: a stamp of a further track must not move the count of the first ones.
+            let mut unwrap = self.unwrap;
+            let stamp = unwrap.extend(frame.timestamp).millis * MILLI + flicks::of_nanos(frame.nanos.into());
+            let time = stamp + self.shift + lane.skew;
+            if lane.last.is_none_or(|last| (time - last.time).abs() <= START_SKEW_MAX) {
+                return Some(Placed { frame, time, arrival, breaks: false });
+            }
+        }
+        None
     }
 
     /// Stamps are no longer believed: arrival times stand in for them (TL-9).

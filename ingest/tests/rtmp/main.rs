@@ -25,7 +25,12 @@ use world::{World, config, feed, sample, soon};
 const KEY: &str = "show-key-0123456789";
 
 fn keyed() -> aqueduct_ingest::Config {
-    let key = KeyConfig { stream: "live/show".into(), secret: Some(Secret::new(KEY.into())), hash: None };
+    let key = KeyConfig {
+        stream: "live/show".into(),
+        secret: Some(Secret::new(KEY.into())),
+        hash: None,
+        source: None,
+    };
     aqueduct_ingest::Config { keys: vec![key], ..config() }
 }
 

@@ -98,7 +98,10 @@ fn language(tag: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use aqueduct_common::codec::{AacConfig, AvcConfig, Colour, OpusConfig, Picture};
+    use aqueduct_common::codec::{
+        AacConfig, Av1Config, AvcConfig, Colour, ContentLight, Hdr, HevcConfig, MasteringDisplay, OpusConfig,
+        Picture,
+    };
     use aqueduct_common::track::Grid;
     use aqueduct_common::{CodecConfig, MediaTime, Timescale, TrackId};
     use mp4_atom::{Codec, Decode as _, Moov};
@@ -108,7 +111,15 @@ mod tests {
     fn track(codec: CodecConfig, scale: u32) -> Track {
         let timescale = Timescale::of(scale);
         let grid = Grid::Fixed(MediaTime::new(1_000, timescale));
-        Track { id: TrackId::VIDEO, codec, timescale, grid, reorder_delay: 0, language: "und".into() }
+        Track {
+            id: TrackId::VIDEO,
+            codec,
+            timescale,
+            grid,
+            reorder_delay: 0,
+            language: "und".into(),
+            bandwidth: None,
+        }
     }
 
     fn avc() -> Track {
@@ -198,5 +209,58 @@ mod tests {
             config.picture.width = 1_280;
         }
         assert_ne!(write(&avc()).unwrap(), write(&other).unwrap());
+    }
+
+    fn hdr_picture(transfer: u8, hdr: Hdr) -> Picture {
+        let colour = Some(Colour { primaries: 9, transfer, matrix: 9, full_range: false });
+        Picture { width: 1_920, height: 1_080, sar: (1, 1), colour, hdr, ..Picture::default() }
+    }
+
+    /// HEVC with this transfer and this metadata. The record is not looked into here.
+    fn hevc(transfer: u8, hdr: Hdr) -> Bytes {
+        let picture = hdr_picture(transfer, hdr);
+        let config = HevcConfig { record: Bytes::from_static(&[1; 23]), length_size: 4, picture };
+        write(&track(CodecConfig::H265(config), 90_000)).unwrap()
+    }
+
+    const MDCV: &[u8] = b"\0\0\0\x20mdcv\x33\xc2\x86\xc4\x1d\x4c\x0b\xb8\x84\xd0\x3e\x80\x3d\x13\x40\x42\
+                          \x00\x98\x96\x80\0\0\0\x32";
+    const CLLI: &[u8] = b"\0\0\0\x0cclli\x03\xe8\x01\x90";
+
+    fn holds(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    #[test]
+    fn hdr10_metadata_is_written_for_pq_alone() {
+        let mastering = MasteringDisplay {
+            primaries: [(13_250, 34_500), (7_500, 3_000), (34_000, 16_000)],
+            white: (15_635, 16_450),
+            max_luminance: 10_000_000,
+            min_luminance: 50,
+        };
+        let light = Some(ContentLight { max_content: 1_000, max_average: 400 });
+        let bytes = hevc(16, Hdr { mastering: Some(mastering), light });
+        // Together, and the last in hvc1.
+        assert!(holds(&bytes, &[MDCV, CLLI].concat()));
+        let kinds = ["hvc1", "hvcC", "colr", "mdcv", "clli", "stts"];
+        assert_eq!(order(&bytes, &kinds), kinds);
+        let at = bytes.windows(4).position(|four| four == b"hvc1").unwrap() - 4;
+        let entry = usize::try_from(u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())).unwrap();
+        assert!(bytes[..at + entry].ends_with(CLLI));
+
+        let hlg = hevc(18, Hdr { mastering: Some(mastering), light });
+        assert!(!holds(&hlg, b"mdcv") && !holds(&hlg, b"clli"));
+        let bare = MasteringDisplay { max_luminance: 10_000_000, ..MasteringDisplay::default() };
+        let bare = hevc(16, Hdr { mastering: Some(bare), light });
+        assert!(
+            !holds(&bare, b"mdcv") && holds(&bare, CLLI),
+            "a display of which only the luminance is known"
+        );
+        let picture = hdr_picture(16, Hdr { mastering: None, light });
+        let config = Av1Config { record: Bytes::from_static(&[0x81, 0, 0x0c, 0]), picture };
+        assert!(holds(&write(&track(CodecConfig::Av1(config), 90_000)).unwrap(), CLLI));
+        let none = hevc(16, Hdr::default());
+        assert!(!holds(&none, b"mdcv") && !holds(&none, b"clli"));
     }
 }

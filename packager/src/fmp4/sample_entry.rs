@@ -3,7 +3,7 @@
 //! The configuration record goes in byte for byte as `common::codec` holds it, so the entry is a closed list of
 //! boxes around it and not a parsed and rewritten copy.
 
-use aqueduct_common::codec::Picture;
+use aqueduct_common::codec::{MasteringDisplay, Picture, VideoRange};
 use aqueduct_common::{CodecConfig, Track};
 use mp4_atom::{Audio, BufMut as _, Colr, Encode as _, FixedPoint, Pasp, Visual};
 
@@ -18,10 +18,13 @@ pub(super) fn write(out: &mut Vec<u8>, track: &Track) -> Result<(), BoxError> {
         CodecConfig::Vp9(config) => write_visual(out, b"vp09", b"vpcC", &config.picture, &track.codec),
         CodecConfig::Aac(_) => write_sound(out, b"mp4a", b"esds", &esds(track.codec.record()), &track.codec),
         CodecConfig::Opus(_) => write_sound(out, b"Opus", b"dOps", track.codec.record(), &track.codec),
+        // It is transcoded before it comes here, or left out.
+        CodecConfig::Foreign(_) => Err(BoxError::NoEntry { codec: track.codec.rfc6381() }),
     }
 }
 
-/// `VisualSampleEntry` (ISO/IEC 14496-12, 12.1.3) with its record, `colr` and `pasp`.
+/// `VisualSampleEntry` (ISO/IEC 14496-12, 12.1.3) with its record, `colr` and `pasp`, and `mdcv`
+/// and `clli` of HDR10.
 fn write_visual(
     out: &mut Vec<u8>,
     entry: &[u8; 4],
@@ -50,8 +53,32 @@ fn write_visual(
         if horizontal > 0 && vertical > 0 && horizontal != vertical {
             Pasp::new(horizontal, vertical)?.encode(out)?;
         }
+        if matches!(codec, CodecConfig::H265(_) | CodecConfig::Av1(_)) {
+            write_hdr(out, picture)?;
+        }
         Ok(())
     })?;
+    Ok(())
+}
+
+/// `mdcv` and `clli` (ISO/IEC 14496-12, 12.1.6 and 12.1.7), which say something of PQ alone. Neither has a version, nor a
+/// way to leave a field open: a display of which only the luminance is known is left out.
+fn write_hdr(out: &mut Vec<u8>, picture: &Picture) -> mp4_atom::Result<()> {
+    if picture.colour.is_none_or(|colour| colour.range() != VideoRange::Pq) {
+        return Ok(());
+    }
+    let plain = |out: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]| {
+        out.encode_atom(kind, |out| {
+            out.extend_from_slice(body);
+            Ok(())
+        })
+    };
+    if let Some(mastering) = picture.hdr.mastering.filter(MasteringDisplay::is_complete) {
+        plain(out, b"mdcv", &mastering.to_bytes())?;
+    }
+    if let Some(light) = picture.hdr.light {
+        plain(out, b"clli", &light.to_bytes())?;
+    }
     Ok(())
 }
 

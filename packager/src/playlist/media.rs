@@ -101,6 +101,9 @@ fn write_parts(text: &mut String, segment: &Segment) {
         if part.independent {
             text.push_str(",INDEPENDENT=YES");
         }
+        if part.gap {
+            text.push_str(",GAP=YES");
+        }
         text.push('\n');
     }
 }
@@ -175,7 +178,12 @@ mod tests {
     /// Section D's example: two-second segments of four parts, from 10:20:00 on.
     fn segments() -> VecDeque<Segment> {
         let parts = |first: u64, count: u64| -> Vec<PartLine> {
-            let part = |index| PartLine { number: first + index, micros: 500_000, independent: index == 0 };
+            let part = |index| PartLine {
+                number: first + index,
+                micros: 500_000,
+                independent: index == 0,
+                gap: false,
+            };
             (0..count).map(part).collect()
         };
         let segment = |msn: u64, parts, state| Segment {
@@ -269,6 +277,8 @@ s269.m4s
         segments[2].discontinuity = true;
         segments[3].state = State::Gap;
         segments[3].parts.clear();
+        segments[1].parts[3].gap = true;
+        segments[1].state = State::Gap;
         let snapshot = Snapshot {
             control: &control,
             segments: &segments,
@@ -278,7 +288,10 @@ s269.m4s
             ended: false,
         };
         let text = render(&snapshot);
-        let expected = "s267.m4s
+        let expected = "#EXT-X-PART:DURATION=0.500000,URI=\"p1071.m4s\",GAP=YES
+#EXT-X-GAP
+#EXTINF:2.000000,
+s267.m4s
 #EXT-X-DISCONTINUITY
 #EXT-X-MAP:URI=\"init-77aa.mp4\"
 #EXT-X-PROGRAM-DATE-TIME:2025-11-20T10:20:04.000Z

@@ -34,6 +34,8 @@ pub struct PartLine {
     pub micros: u64,
     /// INDEPENDENT=YES.
     pub independent: bool,
+    /// GAP=YES: there is nothing under its name (LLHLS-18).
+    pub gap: bool,
 }
 
 /// How far a listed segment is.
@@ -43,7 +45,7 @@ pub enum State {
     Open,
     /// Its EXTINF is listed.
     Complete,
-    /// The rendition has no media for it: EXT-X-GAP (LLHLS-18).
+    /// The rendition has no media for it, or not for all of it: EXT-X-GAP (LLHLS-18).
     Gap,
 }
 

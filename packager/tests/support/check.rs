@@ -24,6 +24,12 @@ pub struct Chunk {
 pub struct Checks {
     published: HashSet<String>,
     retired: HashSet<String>,
+    /// Playlists that are retired or asleep, and may come back.
+    withdrawn: HashSet<String>,
+    /// Playlists that were said to sleep: they are offered even if they were never out.
+    pub asleep: HashSet<String>,
+    /// The multivariant playlist is out.
+    offered: bool,
     /// By directory and file.
     pub chunks: HashMap<String, Chunk>,
     segments: HashMap<String, Vec<u8>>,
@@ -39,6 +45,8 @@ pub struct Checks {
     checked: HashMap<String, (u64, usize, u64)>,
     /// First decode time of each segment, by directory and number.
     pub starts: HashMap<(String, u64), u64>,
+    /// Whether each segment begins with a sync sample.
+    pub sync_starts: HashMap<(String, u64), bool>,
     /// Parts may be longer or shorter than the rule where a source's spacing is beyond all that was seen.
     pub lenient_parts: bool,
     /// Dates may differ between renditions: the sound begins late.
@@ -52,14 +60,30 @@ impl Checks {
         self.fed += 1;
     }
 
+    /// The process begins again: names stay used, but nothing is out.
+    pub fn restart(&mut self) {
+        self.lists.clear();
+        self.newest.clear();
+        self.offered = false;
+    }
+
     pub fn update(&mut self, update: &Update) {
         assert!(!self.ended, "nothing after the end");
         match update {
             Update::Publish(object) => self.publish(object),
             Update::Retire { path, .. } => {
-                assert!(self.published.contains(path.as_str()), "{path:?} was never there");
+                let known = self.published.contains(path.as_str()) || self.asleep.contains(path.as_str());
+                assert!(known, "{path:?} was never there");
                 assert!(self.retired.insert(path.as_str().to_owned()), "{path:?} retired twice");
+                self.withdrawn
+                    .extend(self.lists.contains_key(path.as_str()).then(|| path.as_str().to_owned()));
                 self.retired_is_unlisted(path.as_str());
+            }
+            Update::Sleep { path, .. } => {
+                let path = path.as_str();
+                assert!(path.ends_with("/media.m3u8"), "{path:?} is no playlist");
+                self.asleep.insert(path.to_owned());
+                self.withdrawn.insert(path.to_owned());
             }
             Update::End { .. } => self.ended = true,
         }
@@ -77,6 +101,11 @@ impl Checks {
         } else {
             assert!(fresh || !immutable, "{path} used twice");
         }
+        if object.kind == ObjectKind::Playlist {
+            // The one thing that may come back: the playlist of a rendition that slept.
+            self.retired.remove(&path);
+            self.withdrawn.remove(&path);
+        }
         assert!(!self.retired.contains(&path), "{path} came back");
         match object.kind {
             ObjectKind::Part => {
@@ -91,7 +120,9 @@ impl Checks {
                 let text = object.body.concat();
                 let (rest, read) = m3u8_rs::parse_master_playlist(&text).unwrap();
                 assert!(rest.is_empty() && !read.variants.is_empty());
-                assert!(read.variants.iter().all(|variant| self.published.contains(&variant.uri)));
+                let named = |uri: &String| self.published.contains(uri) || self.asleep.contains(uri);
+                assert!(read.variants.iter().all(|variant| named(&variant.uri)), "{read:?}");
+                self.offered = true;
             }
         }
     }
@@ -116,6 +147,7 @@ impl Checks {
         self.spans(path, &list);
         self.contiguity(&dir, &list);
         self.delta(path, &list, info);
+        self.reports(path, &list);
         self.newest.insert(path.to_owned(), info.clone());
         self.lists.entry(path.to_owned()).or_default().push(list);
     }
@@ -156,16 +188,22 @@ impl Checks {
         let there = |file: &str| self.published.contains(&format!("{dir}{file}"));
         for segment in &list.segments {
             assert!(there(&segment.map));
-            assert!(segment.parts.iter().all(|part| there(&part.uri)));
+            assert!(segment.parts.iter().all(|part| there(&part.uri) != part.gap), "{segment:?}");
             if let Some(uri) = &segment.uri {
                 assert_eq!(there(uri), !segment.gap, "{uri}");
             }
         }
-        assert!(there(&info.needs.as_ref().unwrap().as_str()[dir.len()..]));
+        let files = list.segments.iter().any(|segment| {
+            segment.uri.is_some() && !segment.gap || segment.parts.iter().any(|part| !part.gap)
+        });
+        assert!(list.ended || info.needs.is_some() == files, "{info:?}");
+        assert!(info.needs.as_ref().is_none_or(|needs| there(&needs.as_str()[dir.len()..])));
         if let Some(hint) = &list.hint {
             let numbers =
                 list.segments.iter().flat_map(|segment| &segment.parts).map(|part| number(&part.uri));
-            assert_eq!(number(hint), numbers.max().unwrap() + 1, "the hint counts on (LLHLS-15)");
+            // A track that had nothing for as long as parts are listed has none.
+            let newest = numbers.max();
+            assert!(newest.is_none_or(|newest| number(hint) == newest + 1), "the hint counts on (LLHLS-15)");
             assert_eq!(info.hint.as_ref().unwrap().as_str(), format!("{dir}{hint}"));
         }
     }
@@ -185,19 +223,35 @@ impl Checks {
                 list.part_target
             );
             assert!(
-                self.lenient_parts || last || part.independent || part.micros * 100 >= list.part_target * 85,
+                self.lenient_parts
+                    || last
+                    || part.independent
+                    || part.gap
+                    || segment.parts[index + 1].gap
+                    || part.micros * 100 >= list.part_target * 85,
                 "part of {} µs under 85 % of {} (LLHLS-3)",
                 part.micros,
                 list.part_target
             );
-            let chunk = &self.chunks[&format!("{dir}{}", part.uri)];
-            assert_eq!(chunk.first, index == 0, "styp on the first chunk only (CMAF-8)");
+            if !part.gap {
+                let chunk = &self.chunks[&format!("{dir}{}", part.uri)];
+                let first = segment.parts[..index].iter().all(|before| before.gap);
+                assert_eq!(chunk.first, first, "styp on the first chunk only (CMAF-8)");
+                let after_gap = index > 0 && segment.parts[index - 1].gap;
+                let begins = part.independent && (chunk.sync_first || dir.contains("/a"));
+                assert!(!after_gap || begins, "a track is back with a sync sample");
+            }
         }
         let Some(micros) = segment.micros else { return };
         assert!((micros + 500_000) / 1_000_000 <= list.target_duration, "EXTINF {micros} (LLHLS-1)");
         if count > 0 && self.whole.insert((dir.to_owned(), segment.msn)) {
             let sum: u64 = segment.parts.iter().map(|part| part.micros).sum();
             assert!(sum.abs_diff(micros) <= count as u64, "EXTINF {micros}, parts {sum} (LLHLS-11)");
+            let gaps = segment.parts.iter().any(|part| part.gap);
+            assert_eq!(gaps, segment.gap, "a segment with a part missing is a gap (LLHLS-18)");
+            if gaps {
+                return;
+            }
             let parts = segment.parts.iter().map(|part| &self.chunks[&format!("{dir}{}", part.uri)].bytes);
             let bytes: Vec<u8> = parts.flatten().copied().collect();
             assert!(
@@ -235,11 +289,16 @@ impl Checks {
     fn contiguity(&mut self, dir: &str, list: &Playlist) {
         for segment in &list.segments {
             if segment.gap
+                && segment.parts.iter().all(|part| part.gap)
                 && (segment.msn, 0) > self.checked.get(dir).map_or((0, 0), |(msn, at, _)| (*msn, *at))
             {
                 self.checked.insert(dir.to_owned(), (segment.msn, 0, 0));
             }
             for (index, part) in segment.parts.iter().enumerate() {
+                if part.gap {
+                    self.checked.insert(dir.to_owned(), (segment.msn, index + 1, 0));
+                    continue;
+                }
                 let chunk = &self.chunks[&format!("{dir}{}", part.uri)];
                 let (msn, at, end) = self.checked.get(dir).copied().unwrap_or((0, 0, 0));
                 if (segment.msn, index + 1) <= (msn, at) {
@@ -248,6 +307,7 @@ impl Checks {
                 let begins_era = segment.discontinuity && index == 0;
                 if index == 0 {
                     self.starts.insert((dir.to_owned(), segment.msn), chunk.tfdt);
+                    self.sync_starts.insert((dir.to_owned(), segment.msn), chunk.sync_first);
                 }
                 assert!(
                     end == 0 || begins_era || chunk.tfdt == end,
@@ -285,7 +345,7 @@ impl Checks {
                 continue;
             };
             let list = lists.last().unwrap();
-            if list.ended {
+            if list.ended || self.withdrawn.contains(list_path) {
                 continue;
             }
             for segment in &list.segments {
@@ -297,22 +357,36 @@ impl Checks {
         }
     }
 
-    /// After each message: reports say what the others can serve (LLHLS-16).
-    pub fn reports(&self) {
-        for (path, lists) in &self.lists {
-            let list = lists.last().unwrap();
-            if list.ended {
-                continue;
-            }
-            let epoch = path.split('/').next().unwrap();
-            for (uri, msn, part) in &list.reports {
-                let other = &self.newest[&format!("{epoch}/{}", uri.strip_prefix("../").unwrap())].version;
-                assert_eq!(
-                    (*msn, *part),
-                    (other.msn, u64::from(other.part) as u32 as u64),
-                    "report on {uri}"
-                );
-            }
+    /// Reports say what the others serve at this moment, and each that is out has one (LLHLS-16).
+    fn reports(&self, path: &str, list: &Playlist) {
+        if list.ended || !self.offered {
+            return;
+        }
+        let epoch = path.split('/').next().unwrap();
+        let mut reported = HashSet::new();
+        for (uri, msn, part) in &list.reports {
+            let other = format!("{epoch}/{}", uri.strip_prefix("../").unwrap());
+            assert!(other != path && reported.insert(other.clone()), "{uri}");
+            assert!(!self.withdrawn.contains(&other), "{uri} is not there");
+            let version = &self.newest[&other].version;
+            assert_eq!((*msn, *part), (version.msn, u64::from(version.part)), "report on {uri} in {path}");
+        }
+        for (other, info) in &self.newest {
+            let due = other != path && !info.ended && !self.withdrawn.contains(other);
+            assert!(!due || reported.contains(other), "no report on {other} in {path}");
+        }
+    }
+
+    /// Rungs are cut where the first one is: each segment's first decode time and parts, all of one timescale.
+    pub fn assert_rungs_aligned(&self, reference: &str, rung: &str) {
+        let of = |dir: &str| -> HashMap<u64, u64> {
+            let of_dir = self.starts.iter().filter(|((path, _), _)| path.ends_with(&format!("/{dir}/")));
+            of_dir.map(|((_, msn), tfdt)| (*msn, *tfdt)).collect()
+        };
+        let (reference, rung) = (of(reference), of(rung));
+        assert!(!rung.is_empty());
+        for (msn, tfdt) in rung {
+            assert_eq!(tfdt, reference[&msn], "segment {msn} begins elsewhere");
         }
     }
 }

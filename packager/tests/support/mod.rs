@@ -8,6 +8,7 @@
 )]
 
 pub mod check;
+pub mod ladder;
 pub mod playlist;
 
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +53,26 @@ pub fn video(rate: (u32, u32), b_frames: i64) -> Track {
         grid: Grid::Fixed(MediaTime::new(ticks.into(), timescale)),
         reorder_delay: b_frames * i64::from(ticks),
         language: "und".into(),
+        bandwidth: None,
     }
+}
+
+/// A rung of a ladder of this picture, of a height and bits a second; at half the rate if `half`.
+pub fn rung(of: &Track, id: u8, height: u32, bandwidth: u64, half: bool) -> Track {
+    let mut track = of.clone();
+    track.id = TrackId(id);
+    track.bandwidth = Some(bandwidth);
+    if let CodecConfig::H264(config) = &mut track.codec {
+        (config.picture.width, config.picture.height) = (height * 16 / 9, height);
+        // Its init segment is its own.
+        let mut record = config.record.to_vec();
+        record[3] = height as u8;
+        config.record = record.into();
+    }
+    if half && let Grid::Fixed(spacing) = track.grid {
+        track.grid = Grid::Fixed(MediaTime::new(2 * spacing.ticks, spacing.scale));
+    }
+    track
 }
 
 /// An AAC track.
@@ -77,6 +97,7 @@ fn sound(codec: CodecConfig, rate: u32, samples: u32) -> Track {
         grid: Grid::Fixed(MediaTime::new(samples.into(), timescale)),
         reorder_delay: 0,
         language: "und".into(),
+        bandwidth: None,
     }
 }
 
@@ -94,13 +115,15 @@ pub struct Source {
     pub gop: u64,
     /// Bytes of a payload.
     pub size: usize,
+    /// How much later than its time it comes, in seconds.
+    pub late: f64,
 }
 
 impl Source {
     /// The first sample is presented at `seconds`.
     pub fn new(track: &Track, seconds: f64, gop: u64) -> Self {
         let start = (seconds * f64::from(track.timescale.hz())).round() as i64;
-        Self { track: track.clone(), dts: start - track.reorder_delay, count: 0, gop, size: 500 }
+        Self { track: track.clone(), dts: start - track.reorder_delay, count: 0, gop, size: 500, late: 0.0 }
     }
 
     /// Presentation time of the next sample in decode order, were it in order.
@@ -219,7 +242,7 @@ impl World {
     pub fn feed(&mut self, sources: &mut [Source], seconds: f64, lag: f64) {
         loop {
             let key = |source: &Source| {
-                source.seconds() + if source.track.id == TrackId::AUDIO { lag } else { 0.0 }
+                source.seconds() + source.late + if source.track.id == TrackId::AUDIO { lag } else { 0.0 }
             };
             let earliest = sources.iter_mut().min_by(|a, b| key(a).total_cmp(&key(b)));
             let Some(source) = earliest.filter(|source| key(source) < seconds) else { return };
@@ -244,7 +267,6 @@ impl World {
             }
             self.log.push(output);
         }
-        self.checks.reports();
     }
 
     /// Text of the newest object whose path ends so.

@@ -7,6 +7,7 @@ pub struct Part {
     pub uri: String,
     pub micros: u64,
     pub independent: bool,
+    pub gap: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,6 +120,7 @@ impl Reader {
                 uri: attributes["URI"].clone(),
                 micros: micros(&attributes["DURATION"]),
                 independent: attributes.get("INDEPENDENT").is_some_and(|value| value == "YES"),
+                gap: attributes.get("GAP").is_some_and(|value| value == "YES"),
             };
             self.open.as_mut().expect("PDT comes before the first part").parts.push(part);
         } else if line == "#EXT-X-GAP" {

@@ -29,7 +29,7 @@ struct Arguments {
     /// Datagrams lost, in percent (UDP only).
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
-    /// Kilobits a second in each direction.
+    /// Kilobits a second in each direction, of all connections together.
     #[arg(long)]
     rate: Option<u64>,
     /// Where randomness begins.

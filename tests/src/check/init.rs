@@ -16,6 +16,8 @@ pub struct Init {
     pub codec: String,
     /// Width and height of the sample entry; zero for audio.
     pub size: (u16, u16),
+    /// The size that it is shown at: stretched to square pixels where it says how its own are shaped (`pasp`).
+    pub shown: (u64, u64),
     /// Bytes of a NAL unit's length, for codecs that have NAL units.
     pub nal_length: Option<usize>,
 }
@@ -160,6 +162,10 @@ fn track(faults: &mut Vec<MediaFault>, moov: &[u8]) -> Option<Init> {
 fn video_entry(entry: &Box4<'_>, timescale: u32) -> Option<Init> {
     let size = (be16(entry.body, 24)?, be16(entry.body, 26)?);
     let children = entry.body.get(78..)?;
+    let aspect = bmff::find(children, &[b"pasp"]).and_then(|pasp| Some((be32(pasp, 0)?, be32(pasp, 4)?)));
+    let (across, down) = aspect.filter(|(across, down)| *across > 0 && *down > 0).unwrap_or((1, 1));
+    let (across, down) = (u64::from(across), u64::from(down));
+    let shown = ((u64::from(size.0) * across + down / 2) / down, u64::from(size.1));
     let record = |kind| bmff::find(children, &[kind]);
     let (codec, nal_length) = match &entry.kind {
         b"avc1" => {
@@ -180,7 +186,7 @@ fn video_entry(entry: &Box4<'_>, timescale: u32) -> Option<Init> {
         }
         _ => return None,
     };
-    Some(Init { video: true, timescale, entry: entry.kind, codec, size, nal_length })
+    Some(Init { video: true, timescale, entry: entry.kind, codec, size, shown, nal_length })
 }
 
 fn nal_length(record: &[u8], at: usize) -> Option<usize> {
@@ -223,7 +229,15 @@ fn audio_entry(entry: &Box4<'_>, timescale: u32) -> Option<Init> {
         b"Opus" => bmff::find(children, &[b"dOps"]).map(|_| "opus".to_owned())?,
         _ => return None,
     };
-    Some(Init { video: false, timescale, entry: entry.kind, codec, size: (0, 0), nal_length: None })
+    Some(Init {
+        video: false,
+        timescale,
+        entry: entry.kind,
+        codec,
+        size: (0, 0),
+        shown: (0, 0),
+        nal_length: None,
+    })
 }
 
 /// Audio object type of the AudioSpecificConfig in an esds (ISO/IEC 14496-3, 1.6.2.1).

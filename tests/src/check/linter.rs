@@ -8,15 +8,18 @@ use bytes::Bytes;
 use super::init::{MediaFault, same_codec};
 use super::listing::{self, Context};
 use super::multivariant::{self, Entry, Multivariant};
-use super::playlist::{Edge, MediaPlaylist, resolve};
+use super::playlist::MediaPlaylist;
 use super::renditions::{Beside, Publication};
 use super::report::Report;
+use super::reports::{self, Other};
 use super::rule::{self, Rule};
 use super::succession;
 use super::timeline::Timeline;
 
 /// Beyond this a held request has been held too long (LLHLS-23: 8 s, and what the answer needs).
 const HOLD_LIMIT: Duration = Duration::from_millis(8_600);
+/// A rendition whose list is older than this may have been withdrawn since.
+const LATELY: Duration = Duration::from_secs(2);
 /// Longest frame that is assumed until media was seen: 24 frames a second.
 const FRAME_MICROS: i64 = 42_000;
 
@@ -49,7 +52,11 @@ pub struct Seen<'a> {
 /// One rendition under observation.
 struct Rendition {
     entry: Entry,
+    /// The newest multivariant playlist names it.
+    offered: bool,
     latest: Option<MediaPlaylist>,
+    /// When its list was first seen.
+    since: Duration,
     received: Duration,
     advanced: Duration,
     timeline: Timeline,
@@ -64,6 +71,8 @@ pub struct Linter {
     /// EXT-X-INDEPENDENT-SEGMENTS.
     dependent: Vec<(String, String, Duration)>,
     beside: Beside,
+    /// Renditions that were reported before a multivariant playlist named them: where, and when.
+    unknown: BTreeMap<String, (String, Duration)>,
     report: Report,
 }
 
@@ -76,6 +85,7 @@ impl Linter {
         if !self.independent_segments {
             self.dependent.clear();
         }
+        self.renditions.values_mut().for_each(|rendition| rendition.offered = false);
         for entry in &multivariant.entries {
             self.add(entry.clone());
         }
@@ -91,16 +101,21 @@ impl Linter {
             resolution: None,
             millifps: None,
             bandwidth: None,
+            average: None,
         });
     }
 
     fn add(&mut self, entry: Entry) {
         match self.renditions.entry(entry.url.clone()) {
-            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().entry = entry,
+            std::collections::btree_map::Entry::Occupied(mut known) => {
+                (known.get_mut().entry, known.get_mut().offered) = (entry, true);
+            }
             std::collections::btree_map::Entry::Vacant(new) => {
                 new.insert(Rendition {
                     entry,
+                    offered: true,
                     latest: None,
+                    since: Duration::ZERO,
                     received: Duration::ZERO,
                     advanced: Duration::ZERO,
                     timeline: Timeline::default(),
@@ -132,6 +147,7 @@ impl Linter {
         self.judge_answer(seen, &list);
         let found = self.judge_list(seen, &list);
         self.note_all(seen.url, found, seen.received);
+        self.judge_reports(seen, &list);
         self.judge_beside(seen, &list);
         self.remember(seen, &list);
         Some(list)
@@ -201,38 +217,31 @@ impl Linter {
                 found.push((rule::STALLED, format!("{late:?} until {:?}", list.edge())));
             }
         }
-        found.extend(self.judge_reports(seen, list));
         found
     }
 
     /// LLHLS-16: one report for each other rendition, naming nothing else.
-    fn judge_reports(&self, seen: &Seen<'_>, list: &MediaPlaylist) -> Vec<(Rule, String)> {
-        let mut found = Vec::new();
-        if list.ended || list.constants.part_target.is_none() {
-            return found;
+    fn judge_reports(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
+        let others = self.renditions.iter().filter(|(url, _)| *url != seen.url);
+        // The newest list may have been made a part ago, before another rendition came.
+        let part = list.constants.part_target.map_or(0, |target| target.micros.max(0).unsigned_abs());
+        let part = Duration::from_micros(part);
+        let others: Vec<Other<'_>> = others
+            .map(|(url, rendition)| Other {
+                url,
+                list: rendition.latest.as_ref(),
+                before: rendition.received <= seen.sent,
+                due: rendition.offered
+                    && rendition.latest.is_some()
+                    && rendition.since + part <= seen.sent
+                    && seen.received.saturating_sub(rendition.received) < LATELY,
+            })
+            .collect();
+        let (found, unknown) = reports::judge(seen.url, list, &others);
+        self.note_all(seen.url, found, seen.received);
+        for url in unknown {
+            self.unknown.entry(url).or_insert_with(|| (seen.url.to_owned(), seen.received));
         }
-        let named: Vec<String> = list.reports.iter().map(|report| resolve(seen.url, &report.uri)).collect();
-        for url in self.renditions.keys().filter(|url| *url != seen.url && !named.contains(url)) {
-            found.push((rule::REPORT_MISSING, format!("none of {url}")));
-        }
-        for url in named.iter().filter(|url| *url == seen.url || !self.renditions.contains_key(*url)) {
-            found.push((rule::REPORT_MISSING, format!("{url} is no other rendition")));
-        }
-        for (report, url) in list.reports.iter().zip(&named) {
-            let (Some(msn), Some(part)) = (report.msn, report.part) else {
-                found.push((rule::REPORT_MISSING, format!("{url} lacks LAST-MSN or LAST-PART")));
-                continue;
-            };
-            let target = self.renditions.get(url).filter(|target| target.received <= seen.sent);
-            let Some(edge) = target.and_then(|target| target.latest.as_ref()?.edge()) else { continue };
-            if behind((msn, part), edge) {
-                found.push((
-                    rule::REPORT_FALSE,
-                    format!("{url}: {msn}/{part}, but {edge:?} was served before"),
-                ));
-            }
-        }
-        found
     }
 
     fn judge_beside(&mut self, seen: &Seen<'_>, list: &MediaPlaylist) {
@@ -253,6 +262,9 @@ impl Linter {
         if list.edge() > before {
             rendition.advanced = seen.received;
         }
+        if rendition.latest.is_none() {
+            rendition.since = seen.received;
+        }
         if list.edge() >= before {
             rendition.timeline.list(list, self.independent_segments);
             rendition.latest = Some(list.clone());
@@ -271,8 +283,10 @@ impl Linter {
             if !entry.codecs.is_empty() && !entry.codecs.iter().any(|codec| same_codec(&init.codec, codec)) {
                 faults.push((rule::CODECS, format!("{} is not among {:?}", init.codec, entry.codecs)));
             }
-            let size = (u64::from(init.size.0), u64::from(init.size.1));
-            if let Some(resolution) = entry.resolution.filter(|resolution| init.video && *resolution != size)
+            let size = init.shown;
+            // Widths that are no whole number may be rounded either way.
+            let differs = |(across, down): &(u64, u64)| across.abs_diff(size.0) > 1 || *down != size.1;
+            if let Some(resolution) = entry.resolution.filter(|resolution| init.video && differs(resolution))
             {
                 faults.push((rule::CODECS, format!("{size:?} is not RESOLUTION {resolution:?}")));
             }
@@ -325,6 +339,11 @@ impl Linter {
             self.report.add(rule, "all renditions", &detail, at);
         }
         self.judge_rates(at);
+        for (url, (place, at)) in std::mem::take(&mut self.unknown) {
+            if !self.renditions.contains_key(&url) {
+                self.note(rule::REPORT_MISSING, &place, &format!("{url} is no other rendition"), at);
+            }
+        }
         for (url, detail, at) in std::mem::take(&mut self.dependent) {
             self.note(rule::SEGMENT_START, &url, &detail, at);
         }
@@ -335,15 +354,23 @@ impl Linter {
     /// What the multivariant playlist promises of rates, beside what came.
     fn judge_rates(&mut self, at: Duration) {
         let audio: u64 = self.peaks(true).max().unwrap_or(0);
+        let sound = self.renditions.values().filter(|rendition| rendition.entry.audio);
+        let sound = sound.filter_map(|rendition| rendition.timeline.average()).max().unwrap_or(0);
         let mut found = Vec::new();
         for Rendition { entry, timeline, .. } in self.renditions.values() {
             let peak = timeline.peak() + if entry.audio { 0 } else { audio };
-            if let Some(bandwidth) = entry.bandwidth.filter(|bandwidth| peak > bandwidth / 4 * 5) {
+            if let Some(bandwidth) = entry.bandwidth.filter(|bandwidth| peak > *bandwidth) {
                 found.push((
                     rule::BANDWIDTH,
                     entry.url.clone(),
                     format!("a segment of {peak} bit/s, not {bandwidth}"),
                 ));
+            }
+            let average = timeline.average().map(|own| own + if entry.audio { 0 } else { sound });
+            if let (Some(told), Some(is)) = (entry.average, average)
+                && is > told + told / 10
+            {
+                found.push((rule::AVERAGE, entry.url.clone(), format!("{is} bit/s, not {told}")));
             }
             let (Some(told), Some(is)) = (entry.millifps, timeline.millifps()) else { continue };
             if !entry.audio && (told * 4 > is * 5 || told * 5 < is * 4) {
@@ -361,16 +388,5 @@ impl Linter {
 
     fn peaks(&self, audio: bool) -> impl Iterator<Item = u64> {
         self.renditions.values().filter(move |r| r.entry.audio == audio).map(|r| r.timeline.peak())
-    }
-}
-
-/// A report may be one part old, as renditions publish one after the other.
-fn behind(report: (u64, u64), edge: Edge) -> bool {
-    let (msn, part) = report;
-    match edge.msn.checked_sub(msn) {
-        None => false,
-        Some(0) => edge.part != u64::MAX && part.saturating_add(1) < edge.part,
-        Some(1) => edge.part != u64::MAX && edge.part > 0,
-        Some(_) => true,
     }
 }

@@ -22,6 +22,7 @@ pub fn check(list: &MediaPlaylist, context: Context) -> Vec<Found> {
     for segment in &list.segments {
         durations(list, segment, &mut found);
         part_lengths(list, segment, &mut found);
+        gaps(segment, &mut found);
         if context.audio
             && let Some(part) = segment.parts.iter().find(|part| !part.independent && !part.gap)
         {
@@ -94,6 +95,19 @@ fn part_lengths(list: &MediaPlaylist, segment: &Segment, found: &mut Vec<Found>)
         if micros > target {
             found.push((rule::PART_OVER_TARGET, format!("{}: {micros} µs of {target} µs", part.uri)));
         }
+    }
+}
+
+/// LLHLS-18: a segment of which a part is missing is missing itself, a part that is missing is nothing to begin with,
+/// and what is all there is no gap.
+fn gaps(segment: &Segment, found: &mut Vec<Found>) {
+    let missing = segment.parts.iter().filter(|part| part.gap).count();
+    if segment.complete() && !segment.parts.is_empty() && (missing > 0) != segment.gap {
+        let of = segment.parts.len();
+        found.push((rule::GAP_FORM, format!("{}: {missing} of {of} parts, {}", segment.uri, segment.gap)));
+    }
+    if let Some(part) = segment.parts.iter().find(|part| part.gap && part.independent) {
+        found.push((rule::GAP_FORM, format!("{} is INDEPENDENT", part.uri)));
     }
 }
 

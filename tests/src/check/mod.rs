@@ -14,6 +14,7 @@ mod parse;
 pub mod playlist;
 mod renditions;
 pub mod report;
+mod reports;
 pub mod rule;
 pub mod succession;
 pub mod timeline;

@@ -20,6 +20,8 @@ pub struct Entry {
     pub millifps: Option<u64>,
     /// BANDWIDTH; `None` for a rendition of a group.
     pub bandwidth: Option<u64>,
+    /// AVERAGE-BANDWIDTH.
+    pub average: Option<u64>,
 }
 
 /// What the multivariant playlist says.
@@ -52,7 +54,9 @@ pub fn read(url: &str, text: &str) -> (Multivariant, Vec<(Rule, String)>) {
         add(&mut entries, variant_entry(url, variant));
     }
     for group in groups(&master, &mut faults) {
-        add(&mut entries, group_entry(url, &master, group, &mut faults));
+        group_entries(url, &master, group, &mut faults)
+            .into_iter()
+            .for_each(|entry| add(&mut entries, Some(entry)));
     }
     (Multivariant { entries, independent_segments: master.independent_segments }, faults)
 }
@@ -105,6 +109,7 @@ fn variant_entry(url: &str, variant: &VariantStream) -> Option<Entry> {
         resolution: variant.resolution.map(|size| (size.width, size.height)),
         millifps: variant.frame_rate.map(|rate| (rate * 1_000.0) as u64),
         bandwidth: Some(variant.bandwidth),
+        average: variant.average_bandwidth,
     })
 }
 
@@ -127,20 +132,36 @@ fn groups<'a>(master: &'a MasterPlaylist, faults: &mut Vec<(Rule, String)>) -> V
     names
 }
 
-fn group_entry(
+/// All renditions of an audio group: each with a name of its own, and at most one the default.
+fn group_entries(
     url: &str,
     master: &MasterPlaylist,
     group: &str,
     faults: &mut Vec<(Rule, String)>,
-) -> Option<Entry> {
-    let media = master.alternatives.iter().find(|media| media.group_id == group)?;
-    if media.name.is_empty() || media.channels.is_none() || !media.autoselect {
-        faults.push((rule::AUDIO_GROUP, format!("{group} lacks NAME, CHANNELS or AUTOSELECT=YES")));
+) -> Vec<Entry> {
+    let of_group = || master.alternatives.iter().filter(|media| media.group_id == group);
+    let users = || master.variants.iter().filter(|variant| variant.audio.as_deref() == Some(group));
+    for media in of_group() {
+        if media.name.is_empty() || media.channels.is_none() || !media.autoselect {
+            faults.push((rule::AUDIO_GROUP, format!("{group} lacks NAME, CHANNELS or AUTOSELECT=YES")));
+        }
+        if of_group().filter(|other| other.name == media.name).count() > 1 {
+            faults.push((rule::AUDIO_GROUP, format!("{group} has {:?} twice", media.name)));
+        }
     }
-    let users = master.variants.iter().filter(|variant| variant.audio.as_deref() == Some(group));
-    let codecs = users.flat_map(codecs).filter(|codec| is_audio(codec)).collect();
-    let url = resolve(url, media.uri.as_deref()?);
-    Some(Entry { url, audio: true, codecs, resolution: None, millifps: None, bandwidth: None })
+    if of_group().filter(|media| media.default).count() > 1 {
+        faults.push((rule::AUDIO_GROUP, format!("{group} has more than one DEFAULT")));
+    }
+    let entry = |uri: &str| Entry {
+        url: resolve(url, uri),
+        audio: true,
+        codecs: users().flat_map(codecs).filter(|codec| is_audio(codec)).collect(),
+        resolution: None,
+        millifps: None,
+        bandwidth: None,
+        average: None,
+    };
+    of_group().filter_map(|media| media.uri.as_deref()).map(entry).collect()
 }
 
 /// Segments of a media playlist as m3u8-rs reads them: URIs, or why it refuses.

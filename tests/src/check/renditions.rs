@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::listing::Found;
 use super::playlist::{Constants, MediaPlaylist, resolve};
+use super::reports;
 use super::rule;
 use super::timeline::Start;
 
 /// Segments and parts that are remembered.
 const KEPT: usize = 512;
-/// How far apart renditions may publish the same part.
-const LOCKSTEP: Duration = Duration::from_millis(50);
+/// Rungs begin a segment at the same time: less than a tick of any scale apart, and the rounding of two numbers.
+const SAME_MICROS: i64 = 44;
 /// How far audio may start from the boundary where the timeline broke.
 const FRESH_MICROS: i64 = 100_000;
 
@@ -115,7 +116,7 @@ impl Beside {
                 return true;
             }
             let (msn, part) = claim.promised;
-            if !edge.is_some_and(|edge| edge.holds(msn, Some(part))) {
+            if !reports::holds(edge, claim.promised) {
                 let from = &claim.from;
                 found
                     .push((rule::REPORT_FALSE, format!("{from} promised {msn}/{part}, served was {edge:?}")));
@@ -151,11 +152,32 @@ impl Beside {
         }
     }
 
+    /// TL-30, TL-38, TL-41: rungs begin each segment at the same instant, all with a sync sample or none.
+    fn rungs(one: &Start, other: &Start, found: &mut Vec<Found>) {
+        let apart = one.micros - other.micros;
+        if apart.abs() > SAME_MICROS {
+            found.push((rule::RUNG_START, format!("segment {}: {apart} µs", one.msn)));
+        }
+        if one.sync != other.sync {
+            found.push((rule::RUNG_SYNC, format!("segment {}", one.msn)));
+        }
+        let delays = one.delay - other.delay;
+        if apart.abs() <= SAME_MICROS && delays.abs() > SAME_MICROS {
+            found.push((
+                rule::RUNG_DELAY,
+                format!("segment {}: {} and {} µs", one.msn, one.delay, other.delay),
+            ));
+        }
+    }
+
     /// TL-38: audio is cut at the first access unit whose start is not half a unit before the video's boundary.
     pub(super) fn starts(&mut self, audio: bool, starts: &[Start]) -> Vec<Found> {
         let mut found = Vec::new();
         for start in starts {
             let others = self.starts.entry(start.msn).or_default();
+            if let Some((_, other)) = others.iter().find(|(other_audio, _)| !audio && !other_audio) {
+                Self::rungs(start, other, &mut found);
+            }
             for (_, other) in others.iter().filter(|(other_audio, _)| *other_audio != audio) {
                 let (sound, picture) = if audio { (start, other) } else { (other, start) };
                 let apart = sound.micros - picture.micros;
@@ -179,8 +201,12 @@ impl Beside {
     /// What only the whole run tells.
     pub(super) fn finish(&mut self) -> Vec<Found> {
         self.lags.sort_unstable();
-        match self.lags.get(self.lags.len() / 2) {
-            Some(median) if *median > LOCKSTEP => vec![(rule::LOCKSTEP, format!("{median:?} in the middle"))],
+        let part = self.constants.as_ref().and_then(|(_, constants)| constants.part_target);
+        let part = part.map_or(0, |part| part.micros.unsigned_abs());
+        match self.lags.get(self.lags.len() * 9 / 10) {
+            Some(late) if part > 0 && late.as_micros() > u128::from(part) => {
+                vec![(rule::LOCKSTEP, format!("one in ten comes {late:?} later or more"))]
+            }
             _ => Vec::new(),
         }
     }

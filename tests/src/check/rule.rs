@@ -67,7 +67,9 @@ rules! {
     HINT Error "LLHLS-15" "not exactly one hint of the next part";
     HINT_BROKEN Error "LLHLS-15" "the next part is not the one that was hinted";
     REPORT_MISSING Error "LLHLS-16" "a rendition without RENDITION-REPORT, or one that names no rendition";
-    REPORT_FALSE Error "LLHLS-16" "RENDITION-REPORT is ahead of what the rendition serves, or far behind";
+    REPORT_FALSE Error "LLHLS-16" "RENDITION-REPORT is ahead of what the rendition serves";
+    REPORT_STALE Error "LLHLS-16" "RENDITION-REPORT is far behind what the rendition serves";
+    GAP_FORM Error "LLHLS-18" "EXT-X-GAP and the GAP of parts contradict each other";
     ENDLIST_REST Error "LLHLS-17" "ENDLIST together with parts, a hint, reports or an open segment";
 
     // One playlist after another.
@@ -84,7 +86,10 @@ rules! {
     PDT_APART Error "TL-38" "renditions give the same segment different times";
     DISCONTINUITY_APART Error "TL-28" "renditions have different discontinuities";
     CONTROL_APART Error "LLHLS-12" "renditions differ in TARGETDURATION, PART-TARGET or SERVER-CONTROL";
-    LOCKSTEP Warning "LLHLS-16" "a rendition published a part more than 50 ms after another";
+    LOCKSTEP Warning "LLHLS-16" "a rendition is often more than a part behind another";
+    RUNG_START Error "TL-38" "rungs begin the same segment at different times";
+    RUNG_SYNC Error "TL-30" "a rung's segment does not begin with a sync sample where another's does";
+    RUNG_DELAY Error "TL-41" "rungs have different reorder delays";
     AUDIO_START Error "TL-38" "audio starts more than half an access unit from the video's boundary";
 
     AUDIO_NEAR Warning "TL-38" "audio starts more than half an access unit, but less than a frame more, from the boundary";
@@ -95,7 +100,8 @@ rules! {
     FRAME_RATE Error "LLHLS-33" "FRAME-RATE is not that of the media";
     AUDIO_GROUP Error "LLHLS-34" "an audio group is missing or incomplete";
     CODECS Error "CMAF-5" "CODECS or RESOLUTION differs from the init segment";
-    BANDWIDTH Error "LLHLS-33" "a segment exceeds 125 % of BANDWIDTH";
+    BANDWIDTH Error "LLHLS-33" "a segment exceeds BANDWIDTH";
+    AVERAGE Warning "LLHLS-33" "segments are on average above 110 % of AVERAGE-BANDWIDTH";
     M3U8_RS Error "LLHLS-D" "an independent parser reads other segments";
 
     // Init segments.

@@ -40,12 +40,18 @@ impl Recent {
 }
 
 /// A part that a playlist lists.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Listed {
     uri: String,
     map: String,
     msn: u64,
     first: bool,
+    /// There is nothing of it.
+    gap: bool,
+    /// Nothing of its segment is there before it.
+    opens: bool,
+    /// There is nothing of the part before it.
+    after_gap: bool,
     discontinuity: bool,
     micros: i64,
     independent: bool,
@@ -68,6 +74,8 @@ pub struct Start {
     pub fresh: bool,
     /// Its first sample is sync.
     pub sync: bool,
+    /// Presentation less decode time of its first sample, in microseconds.
+    pub delay: i64,
 }
 
 /// The media of one rendition.
@@ -86,6 +94,10 @@ pub struct Timeline {
     independent_segments: bool,
     frame_micros: i64,
     peak: u64,
+    /// Bytes and microseconds of all whole segments.
+    total: (u64, i64),
+    /// Target duration in microseconds.
+    target: i64,
     looked_at: u64,
     frames: u64,
     frames_micros: u64,
@@ -98,15 +110,28 @@ impl Timeline {
     /// Takes note of the parts that this full list adds, in order.
     pub fn list(&mut self, list: &MediaPlaylist, independent_segments: bool) {
         self.independent_segments = independent_segments;
-        for segment in list.segments.iter().filter(|segment| !segment.parts.is_empty()) {
+        self.target = list.target_micros();
+        for segment in &list.segments {
+            if segment.gap && segment.parts.is_empty() {
+                self.list_gap(segment);
+            }
             self.list_segment(list, segment);
+        }
+    }
+
+    /// A segment of which there is nothing, not even parts that are gaps.
+    fn list_gap(&mut self, segment: &Segment) {
+        let edge = Edge { msn: segment.msn, part: 0, complete: false };
+        if self.queued.is_none_or(|queued| edge > queued) {
+            self.queued = Some(edge);
+            self.queue.push_back(Listed { msn: segment.msn, first: true, gap: true, ..Listed::default() });
         }
     }
 
     fn list_segment(&mut self, list: &MediaPlaylist, segment: &Segment) {
         for (index, part) in segment.parts.iter().enumerate() {
             let edge = Edge { msn: segment.msn, part: index as u64, complete: false };
-            let last = segment.complete() && index + 1 == segment.parts.len();
+            let last = segment.complete() && !segment.gap && index + 1 == segment.parts.len();
             if too_short(list, segment, index) {
                 self.short.insert(part.uri.clone());
             }
@@ -122,6 +147,9 @@ impl Timeline {
                 map: segment.map.clone().unwrap_or_default(),
                 msn: segment.msn,
                 first: index == 0,
+                gap: part.gap,
+                opens: segment.parts[..index].iter().all(|before| before.gap),
+                after_gap: index > 0 && segment.parts[index - 1].gap,
                 discontinuity: index == 0 && segment.discontinuity,
                 micros: part.duration.micros,
                 independent: part.independent,
@@ -177,7 +205,11 @@ impl Timeline {
         parts_listed: bool,
         micros: i64,
     ) -> Vec<MediaFault> {
-        self.peak = self.peak.max(bits_per_second(bytes.len() as u64, micros));
+        // A stub with one large frame is no peak: half a target duration is the least that counts (LLHLS-33).
+        if 2 * micros >= self.target {
+            self.peak = self.peak.max(bits_per_second(bytes.len() as u64, micros));
+        }
+        self.total = (self.total.0 + bytes.len() as u64, self.total.1 + micros.max(0));
         if parts_listed {
             self.waiting.insert(uri.to_owned(), (bytes, 0));
             return Vec::new();
@@ -193,13 +225,14 @@ impl Timeline {
     pub fn drain(&mut self) -> Vec<MediaFault> {
         let mut faults = Vec::new();
         while let Some(listed) = self.queue.front() {
-            let ready = self.parts.get(&listed.uri).is_some() && self.inits.contains_key(&listed.map);
+            let ready =
+                listed.gap || self.parts.get(&listed.uri).is_some() && self.inits.contains_key(&listed.map);
             if !ready && self.queue.len() < PATIENCE {
                 break;
             }
             let Some(listed) = self.queue.pop_front() else { break };
             match self.parts.get(&listed.uri).cloned() {
-                Some(bytes) if ready => self.look(&listed, &bytes, &mut faults),
+                Some(bytes) if ready && !listed.gap => self.look(&listed, &bytes, &mut faults),
                 _ => self.skip(),
             }
         }
@@ -207,9 +240,9 @@ impl Timeline {
         faults
     }
 
-    /// A part whose bytes never came: what follows it cannot be judged by it.
+    /// A part that is not there, or whose bytes never came: what follows it cannot be judged by it.
     fn skip(&mut self) {
-        (self.next_time, self.next_sequence) = (None, None);
+        (self.next_time, self.next_sequence, self.before) = (None, None, None);
         self.written.clear();
     }
 
@@ -251,7 +284,7 @@ impl Timeline {
     }
 
     fn look_at_chunk(&mut self, listed: &Listed, chunk: &Chunk, init: &Init, faults: &mut Vec<MediaFault>) {
-        if chunk.styp != listed.first {
+        if chunk.styp != listed.opens {
             faults.push((rule::CHUNK_BOXES, "styp belongs on a segment's first chunk only".into()));
         }
         let (time, sequence) = (chunk.decode_time, chunk.sequence);
@@ -270,6 +303,9 @@ impl Timeline {
         if listed.first && init.video && self.independent_segments && !sync {
             faults.push((rule::SEGMENT_START, format!("segment {}", listed.msn)));
         }
+        if listed.after_gap && init.video && !sync {
+            faults.push((rule::GAP_FORM, format!("segment {} goes on without a sync sample", listed.msn)));
+        }
         if listed.first {
             self.start(listed, chunk, init, sync);
         }
@@ -284,7 +320,14 @@ impl Timeline {
         let frame = micros(first.duration.into());
         let fresh = self.next_time.is_none() || listed.discontinuity;
         self.frame_micros = self.frame_micros.max(frame);
-        self.starts.push(Start { msn: listed.msn, micros: micros(presented), frame, fresh, sync });
+        self.starts.push(Start {
+            msn: listed.msn,
+            micros: micros(presented),
+            frame,
+            fresh,
+            sync,
+            delay: micros(first.offset.into()),
+        });
     }
 
     fn collect(&mut self, listed: &Listed, bytes: &Bytes) {
@@ -334,6 +377,12 @@ impl Timeline {
     /// Highest bit rate of a whole segment so far.
     pub const fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// Bit rate of all whole segments so far; `None` before there are ten seconds of them.
+    pub fn average(&self) -> Option<u64> {
+        let (bytes, micros) = self.total;
+        (micros >= 10_000_000).then(|| bits_per_second(bytes, micros))
     }
 
     /// Frames in 1 000 seconds, on average so far; `None` before there is a second of them.

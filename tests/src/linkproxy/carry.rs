@@ -11,11 +11,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::schedule::{Schedule, Shape};
+use super::schedule::{Line, Schedule, Shape};
 use crate::now;
 
 /// Pieces under way in a direction of a connection. When it is full nothing more is read, as by a full router.
 const UNDER_WAY: usize = 512;
+/// The same where a rate is limited: what routers hold is little.
+const UNDER_WAY_LIMITED: usize = 64;
+/// A piece, and one where a rate is limited, which is a packet: the first bytes of an answer come long before the last.
+const PIECE: usize = 16 * 1_024;
+const PIECE_LIMITED: usize = 1_448;
 
 type Piece = (Instant, Vec<u8>);
 
@@ -27,15 +32,18 @@ pub(super) async fn connections(
 ) {
     let mut tasks = JoinSet::new();
     let mut number = 0;
+    let (start, outward, inward) = (now(), Line::default(), Line::default());
     while let Ok((near, _)) = listener.accept().await {
         number += 2;
-        let dark = dark.clone();
+        let (outward, inward, dark) = (outward.clone(), inward.clone(), dark.clone());
         tasks.spawn(async move {
             let Ok(far) = TcpStream::connect(far).await else { return };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            let there = direction(near_in, far_out, Schedule::new(shape, true, number), dark.clone());
-            let back = direction(far_in, near_out, Schedule::new(shape, true, number + 1), dark);
+            let outward = Schedule::new(shape, outward, true, number);
+            let inward = Schedule::new(shape, inward, true, number + 1);
+            let there = direction(near_in, far_out, (start, outward), dark.clone());
+            let back = direction(far_in, near_out, (start, inward), dark);
             tokio::join!(there, back);
         });
         while tasks.try_join_next().is_some() {}
@@ -45,13 +53,14 @@ pub(super) async fn connections(
 async fn direction(
     mut from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    mut schedule: Schedule,
+    (start, mut schedule): (Instant, Schedule),
     dark: watch::Receiver<bool>,
 ) {
-    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let (queue, piece) =
+        if schedule.is_limited() { (UNDER_WAY_LIMITED, PIECE_LIMITED) } else { (UNDER_WAY, PIECE) };
+    let (sender, receiver) = mpsc::channel(queue);
     let reading = async move {
-        let start = now();
-        let mut buffer = vec![0; 16 * 1_024];
+        let mut buffer = vec![0; piece];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
             let Some(out) = schedule.pass(now() - start, read) else { continue };
             if sender.send((start + out, buffer[..read].to_vec())).await.is_err() {
@@ -76,15 +85,16 @@ pub(super) async fn datagrams(near: UdpSocket, far: SocketAddr, shape: Shape, da
     let near = Arc::new(near);
     let mut tasks = JoinSet::new();
     let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, Schedule)> = HashMap::new();
-    let start = now();
+    let (start, outward, inward) = (now(), Line::default(), Line::default());
     let mut buffer = vec![0; 65_536];
     while let Ok((read, client)) = near.recv_from(&mut buffer).await {
         if !clients.contains_key(&client) {
             let number = 2 * clients.len() as u64;
             let Some(socket) = open(far).await else { return };
-            let back = Schedule::new(shape, false, number + 1);
-            tasks.spawn(answers(Arc::clone(&socket), Arc::clone(&near), client, back, dark.clone()));
-            clients.insert(client, (socket, Schedule::new(shape, false, number)));
+            let back = Schedule::new(shape, inward.clone(), false, number + 1);
+            let (socket_in, near) = (Arc::clone(&socket), Arc::clone(&near));
+            tasks.spawn(answers(socket_in, near, client, (start, back), dark.clone()));
+            clients.insert(client, (socket, Schedule::new(shape, outward.clone(), false, number)));
         }
         let Some((socket, schedule)) = clients.get_mut(&client) else { return };
         if *dark.borrow() {
@@ -112,10 +122,9 @@ async fn answers(
     socket: Arc<UdpSocket>,
     near: Arc<UdpSocket>,
     client: SocketAddr,
-    mut schedule: Schedule,
+    (start, mut schedule): (Instant, Schedule),
     dark: watch::Receiver<bool>,
 ) {
-    let start = now();
     let mut tasks = JoinSet::new();
     let mut buffer = vec![0; 65_536];
     while let Ok(read) = socket.recv(&mut buffer).await {

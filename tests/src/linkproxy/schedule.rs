@@ -1,5 +1,6 @@
 //! When, and whether, something that enters the link comes out of it: pure.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::random::Random;
@@ -13,13 +14,20 @@ pub struct Shape {
     pub jitter: Duration,
     /// Datagrams lost, in millionths.
     pub loss_millionths: u32,
-    /// Bytes a second; `None` for no limit.
+    /// Bytes a second, of all connections together; `None` for no limit.
     pub rate: Option<u64>,
     /// Where randomness begins.
     pub seed: u64,
 }
 
-/// One direction of a link.
+/// The wire of one direction: all connections of a link share its rate.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    /// When the last byte that was let in has passed.
+    free: Arc<Mutex<Duration>>,
+}
+
+/// What enters one direction of a link by one connection.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     shape: Shape,
@@ -27,15 +35,29 @@ pub struct Schedule {
     /// Nothing overtakes what came before, on TCP.
     ordered: bool,
     newest: Duration,
-    /// When the last byte that was let in has passed a limited rate.
-    free: Duration,
+    line: Line,
+}
+
+impl Line {
+    /// When so many bytes have passed that enter at `now`, at `rate` bytes a second.
+    fn pass(&self, now: Duration, bytes: usize, rate: u64) -> Duration {
+        let takes = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        *free = (*free).max(now) + takes;
+        *free
+    }
 }
 
 impl Schedule {
     /// A direction in which nothing has passed yet; `number` tells directions and connections of one link apart.
-    pub fn new(shape: Shape, ordered: bool, number: u64) -> Self {
+    pub fn new(shape: Shape, line: Line, ordered: bool, number: u64) -> Self {
         let random = Random::new(shape.seed ^ number.wrapping_mul(0x1_0000_0001));
-        Self { shape, random, ordered, newest: Duration::ZERO, free: Duration::ZERO }
+        Self { shape, random, ordered, newest: Duration::ZERO, line }
+    }
+
+    /// Its rate is limited.
+    pub fn is_limited(&self) -> bool {
+        self.shape.rate.is_some_and(|rate| rate > 0)
     }
 
     /// When `bytes` that enter at `now` come out; `None` when they are lost.
@@ -43,12 +65,12 @@ impl Schedule {
         if !self.ordered && self.random.chance(self.shape.loss_millionths) {
             return None;
         }
-        if let Some(rate) = self.shape.rate.filter(|rate| *rate > 0) {
-            let takes = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
-            self.free = self.free.max(now) + takes;
-        }
+        let passed = match self.shape.rate.filter(|_| self.is_limited()) {
+            Some(rate) => self.line.pass(now, bytes, rate),
+            None => now,
+        };
         let jitter = self.random.below(self.shape.jitter.as_nanos() as u64 + 1);
-        let out = self.free.max(now) + self.shape.delay + Duration::from_nanos(jitter);
+        let out = passed + self.shape.delay + Duration::from_nanos(jitter);
         if !self.ordered {
             return Some(out);
         }
@@ -67,16 +89,26 @@ mod tests {
     #[test]
     fn a_rate_spaces_bytes_out() {
         let shape = Shape { rate: Some(1_000), ..Shape::default() };
-        let mut schedule = Schedule::new(shape, true, 0);
+        let mut schedule = Schedule::new(shape, Line::default(), true, 0);
         assert_eq!(schedule.pass(Duration::ZERO, 100), Some(100 * MS));
         assert_eq!(schedule.pass(Duration::ZERO, 100), Some(200 * MS));
         assert_eq!(schedule.pass(Duration::from_secs(5), 100), Some(5_100 * MS));
     }
 
     #[test]
+    fn connections_share_a_rate() {
+        let (shape, line) = (Shape { rate: Some(1_000), ..Shape::default() }, Line::default());
+        let mut one = Schedule::new(shape, line.clone(), true, 0);
+        let mut other = Schedule::new(shape, line, true, 1);
+        assert_eq!(one.pass(Duration::ZERO, 100), Some(100 * MS));
+        assert_eq!(other.pass(Duration::ZERO, 100), Some(200 * MS));
+        assert_eq!(one.pass(Duration::ZERO, 100), Some(300 * MS));
+    }
+
+    #[test]
     fn about_as_many_are_lost_as_was_asked() {
         let shape = Shape { loss_millionths: 100_000, seed: 3, ..Shape::default() };
-        let mut schedule = Schedule::new(shape, false, 0);
+        let mut schedule = Schedule::new(shape, Line::default(), false, 0);
         let lost = (0..10_000).filter(|_| schedule.pass(Duration::ZERO, 1).is_none()).count();
         assert!((900..1_100).contains(&lost), "{lost}");
     }
@@ -85,7 +117,7 @@ mod tests {
         #[test]
         fn order_and_bounds_hold(gaps in proptest::collection::vec(0u64..20, 1..100), seed: u64) {
             let shape = Shape { delay: 10 * MS, jitter: 50 * MS, seed, ..Shape::default() };
-            let mut schedule = Schedule::new(shape, true, 1);
+            let mut schedule = Schedule::new(shape, Line::default(), true, 1);
             let (mut now, mut last) = (Duration::ZERO, Duration::ZERO);
             for gap in gaps {
                 now += MS * gap as u32;

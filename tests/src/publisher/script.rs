@@ -33,29 +33,97 @@ pub enum Wrapping {
     Enhanced,
     /// Enhanced RTMP, each frame as track 0 of a multitrack message.
     Multitrack,
+    /// Enhanced RTMP, each frame as the track of this number in a multitrack message.
+    Further(u8),
 }
 
 impl Script {
     /// Plays a clip over and over for `millis`: metadata, sequence headers, then frames in order of time.
     pub fn play(clip: &Clip, millis: i64, wrapping: Wrapping) -> Self {
         let mut tags = vec![metadata(clip)];
-        for (kind, track) in tracks(clip) {
-            tags.push(Tag { at: 0, kind, timestamp: 0, body: sequence_header(track, wrapping) });
-        }
         let mut frames = Vec::new();
         for (kind, track) in tracks(clip) {
-            let rounds = millis / clip.millis.max(1) + 1;
-            for frame in (0..rounds).flat_map(|round| track.frames.iter().map(move |frame| (round, frame))) {
-                let at = frame.0 * clip.millis + frame.1.dts;
-                if at < millis {
-                    let body = coded_frame(track, frame.1, wrapping);
-                    frames.push(Tag { at, kind, timestamp: at as u32, body });
-                }
-            }
+            let mut all = Self::track(clip, kind, track, millis, wrapping);
+            frames.extend(all.split_off(1));
+            tags.extend(all);
         }
         frames.sort_by_key(|tag| tag.at);
         tags.extend(frames);
         Self { tags }
+    }
+
+    /// One track: its header, then its frames over and over.
+    fn track(clip: &Clip, kind: u8, track: &Track, millis: i64, wrapping: Wrapping) -> Vec<Tag> {
+        let mut tags = vec![Tag { at: 0, kind, timestamp: 0, body: sequence_header(track, wrapping) }];
+        let rounds = millis / clip.millis.max(1) + 1;
+        for frame in (0..rounds).flat_map(|round| track.frames.iter().map(move |frame| (round, frame))) {
+            let at = frame.0 * clip.millis + frame.1.dts;
+            if at < millis {
+                let body = coded_frame(track, frame.1, wrapping);
+                tags.push(Tag { at, kind, timestamp: at as u32, body });
+            }
+        }
+        tags
+    }
+
+    /// Adds further tracks, as OBS sends them (RTMP-56): each in messages of its own, numbered from 1 on by its kind, right
+    /// behind the first track's of the same time. `videos` and `sounds` are played over and over like the first ones.
+    #[must_use]
+    pub fn beside(mut self, videos: &[&Clip], sounds: &[&Clip]) -> Self {
+        let millis = self.tags.last().map_or(0, |tag| tag.at + 1);
+        let videos =
+            videos.iter().enumerate().filter_map(|(n, clip)| Some((n, 9, clip, clip.video.as_ref()?)));
+        let sounds =
+            sounds.iter().enumerate().filter_map(|(n, clip)| Some((n, 8, clip, clip.audio.as_ref()?)));
+        for (n, kind, clip, track) in videos.chain(sounds) {
+            let further = Script::track(clip, kind, track, millis, Wrapping::Further(n as u8 + 1));
+            self.tags.extend(further);
+        }
+        // Stable: headers stay before frames, and the first tracks before the further ones.
+        let header = |tag: &Tag| tag.at == 0 && (tag.kind == 18 || is_header(tag));
+        self.tags.sort_by_key(|tag| if header(tag) { i64::MIN } else { tag.at });
+        self
+    }
+
+    /// Says which languages the audio tracks are spoken in, as onMetaData's `audioTrackIdInfoMap` does.
+    #[must_use]
+    pub fn in_languages(mut self, languages: &[&str]) -> Self {
+        let tracks = languages.iter().enumerate().map(|(n, language)| {
+            (
+                ["0", "1", "2", "3", "4", "5"][n.min(5)],
+                Value::Object(vec![("language", Value::text(language))]),
+            )
+        });
+        let pairs = vec![("audioTrackIdInfoMap", Value::Object(tracks.collect()))];
+        let values = [Value::text("@setDataFrame"), Value::text("onMetaData"), Value::EcmaArray(1, pairs)];
+        self.tags.insert(0, Tag { at: 0, kind: 18, timestamp: 0, body: amf::body(&values) });
+        self
+    }
+
+    /// Says of the video that it is HDR10, as ffmpeg and OBS do behind its sequence header (RTMP-58): BT.2020, PQ, a
+    /// display of P3 and D65 with 0.005 to 1,000 cd/m², and these MaxCLL and MaxFALL. `fourcc` is the codec's.
+    #[must_use]
+    pub fn in_hdr10(mut self, fourcc: [u8; 4], max_content: f64, max_average: f64) -> Self {
+        let numbers = |pairs: &[(&'static str, f64)]| {
+            Value::Object(pairs.iter().map(|(name, number)| (*name, Value::Number(*number))).collect())
+        };
+        let config = [
+            ("bitDepth", 10.0),
+            ("colorPrimaries", 9.0),
+            ("transferCharacteristics", 16.0),
+            ("matrixCoefficients", 9.0),
+        ];
+        let info = Value::Object(vec![
+            ("colorConfig", numbers(&config)),
+            ("hdrCll", numbers(&[("maxFall", max_average), ("maxCLL", max_content)])),
+            ("hdrMdcv", numbers(&P3_D65)),
+        ]);
+        let mut body = vec![0x94];
+        body.extend_from_slice(&fourcc);
+        body.extend_from_slice(&amf::body(&[Value::text("colorInfo"), info]));
+        let behind = self.tags.iter().position(|tag| tag.kind == 9).map_or(0, |header| header + 1);
+        self.tags.insert(behind, Tag { at: 0, kind: 9, timestamp: 0, body });
+        self
     }
 
     /// Adds `offset` to every media timestamp, modulo 2^32; sequence headers and metadata keep their 0 (RTMP-39).
@@ -138,6 +206,20 @@ impl Script {
     }
 }
 
+/// A mastering display as `hdrMdcv` tells it.
+const P3_D65: [(&str, f64); 10] = [
+    ("redX", 0.68),
+    ("redY", 0.32),
+    ("greenX", 0.265),
+    ("greenY", 0.69),
+    ("blueX", 0.15),
+    ("blueY", 0.06),
+    ("whitePointX", 0.3127),
+    ("whitePointY", 0.329),
+    ("maxLuminance", 1_000.0),
+    ("minLuminance", 0.005),
+];
+
 fn tracks(clip: &Clip) -> impl Iterator<Item = (u8, &Track)> {
     let video = clip.video.iter().map(|track| (9, track));
     video.chain(clip.audio.iter().map(|track| (8, track)))
@@ -146,8 +228,10 @@ fn tracks(clip: &Clip) -> impl Iterator<Item = (u8, &Track)> {
 /// A sequence header, in any wrapping.
 fn is_header(tag: &Tag) -> bool {
     match (tag.kind, tag.body.as_slice()) {
+        (9, [first, inner, ..]) if first & 0x8f == 0x86 => inner & 0x0f == 0,
         (9, [first, _, ..]) if first & 0x80 != 0 => first & 0x0f == 0,
         (9, [_, kind, ..]) => *kind == 0,
+        (8, [0x95, inner, ..]) => inner & 0x0f == 0,
         (8, [first, ..]) if first >> 4 == 9 => first & 0x0f == 0,
         (8, [_, kind, ..]) => *kind == 0,
         _ => false,
@@ -167,10 +251,15 @@ fn is_video(track: &Track) -> bool {
 fn ex_header(track: &Track, high: u8, packet: u8, wrapping: Wrapping) -> Vec<u8> {
     let multitrack = if is_video(track) { 6 } else { 5 };
     let mut out = Vec::new();
-    if wrapping == Wrapping::Multitrack {
+    let number = match wrapping {
+        Wrapping::Multitrack => Some(0),
+        Wrapping::Further(number) => Some(number),
+        Wrapping::Legacy | Wrapping::Enhanced => None,
+    };
+    if let Some(number) = number {
         out.extend_from_slice(&[high | multitrack, packet]);
         out.extend_from_slice(&fourcc(track));
-        out.push(0);
+        out.push(number);
     } else {
         out.push(high | packet);
         out.extend_from_slice(&fourcc(track));
@@ -269,6 +358,27 @@ mod tests {
         assert_eq!(tags[3].timestamp, 0x7fff_f000);
         assert!(tags.iter().all(|tag| tag.timestamp < 1 << 31));
         assert!(tags.last().is_some_and(|tag| tag.timestamp < 10_000), "it has wrapped");
+    }
+
+    #[test]
+    fn further_tracks_follow_the_first_ones_frame_by_frame() {
+        let clip = Clip::open(&footage()).unwrap();
+        let script = script().beside(&[&clip, &clip], &[&clip]).in_languages(&["en", "pt-BR"]);
+        let headers: Vec<_> = script.tags.iter().take_while(|tag| tag.kind == 18 || is_header(tag)).collect();
+        assert_eq!(headers.iter().map(|tag| tag.kind).collect::<Vec<_>>(), [18, 18, 9, 8, 9, 9, 8]);
+        assert_eq!(headers[4].body[..7], *b"\x96\x00avc1\x01");
+        assert_eq!(headers[5].body[6], 2);
+        let video: Vec<_> = script.tags[headers.len()..].iter().filter(|tag| tag.kind == 9).collect();
+        assert!(video.chunks(3).all(|three| three.iter().all(|tag| tag.timestamp == three[0].timestamp)));
+        assert!(video.chunks(3).all(|three| three[0].body[0] & 0x80 == 0 && three[2].body[6] == 2));
+    }
+
+    #[test]
+    fn colours_follow_the_video_s_header() {
+        let tags = script().in_hdr10(*b"avc1", 1_000.0, 400.0).tags;
+        let header = tags.iter().position(|tag| tag.kind == 9).unwrap();
+        assert!(is_header(&tags[header]));
+        assert_eq!(tags[header + 1].body[..18], *b"\x94avc1\x02\x00\x09colorInfo\x03");
     }
 
     #[test]

@@ -20,10 +20,24 @@ impl Push {
     ///
     /// When ffmpeg cannot be started.
     pub fn start(url: &str, arguments: &[&str]) -> Outcome<Self> {
+        let flv = ["-flvflags", "no_duration_filesize", "-f", "flv", url];
+        Self::run(&[arguments, &flv].concat())
+    }
+
+    /// Sends a file as MPEG-TS, as it is, over and over at its own pace.
+    ///
+    /// # Errors
+    ///
+    /// When ffmpeg cannot be started.
+    pub fn transport(url: &str, path: &std::path::Path) -> Outcome<Self> {
+        let path = path.to_string_lossy();
+        Self::run(&["-re", "-stream_loop", "-1", "-i", &path, "-c", "copy", "-f", "mpegts", url])
+    }
+
+    fn run(arguments: &[&str]) -> Outcome<Self> {
         let child = Command::new("ffmpeg")
             .args(["-hide_banner", "-nostats", "-loglevel", "error", "-nostdin"])
             .args(arguments)
-            .args(["-flvflags", "no_duration_filesize", "-f", "flv", url])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -67,6 +81,35 @@ impl Push {
         arguments.extend(["-c:a", "aac", "-b:a", "96k", "-ac", "2"]);
         arguments.extend_from_slice(extra);
         Self::start(url, &arguments)
+    }
+
+    /// Sends it a signal by its name, such as `STOP` and `CONT`.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub async fn signal(&self, name: &str) -> Outcome {
+        let pid = self.child.id().ok_or("ffmpeg has ended already")?;
+        let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await?;
+        if status.success() { Ok(()) } else { Err(format!("kill -{name} {pid}: {status}").into()) }
+    }
+
+    /// Starts `ffmpeg ARGUMENTS`, whatever it then does.
+    ///
+    /// # Errors
+    ///
+    /// When ffmpeg cannot be started.
+    pub fn any(arguments: &[&str]) -> Outcome<Self> {
+        let child = Command::new("ffmpeg")
+            .args(["-hide_banner", "-nostats", "-loglevel", "error", "-nostdin", "-y"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot start ffmpeg: {error}"))?;
+        Ok(Self { child })
     }
 
     /// Kills it at once (SIGKILL), and waits until it is gone.
@@ -151,7 +194,7 @@ pub async fn decode(url: &str, seconds: u32) -> Outcome<Decoded> {
 }
 
 /// Warnings that say nothing about the stream.
-fn complaints(stderr: &str) -> String {
+pub(super) fn complaints(stderr: &str) -> String {
     // ffmpeg 5 says so of every live playlist whose newest segment it has not loaded yet.
     let harmless = [
         "Guessed Channel Layout",

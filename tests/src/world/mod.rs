@@ -1,18 +1,25 @@
 //! The world around the server: the real binary in a process of its own, ffmpeg, ffprobe, a browser.
 
 mod browser;
+pub mod busy;
 mod clips;
 mod ffmpeg;
+pub mod ladder;
+mod nats;
 mod ports;
+mod rtsp;
 mod server;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 
 pub use browser::{Player, browse};
 pub use clips::Drawing;
 pub use ffmpeg::{Decoded, Push, decode, probe};
-pub use ports::free_port;
-pub use server::{Publishing, Server, Setting};
+pub use nats::Nats;
+pub use ports::{free_port, free_udp_port};
+pub use rtsp::{RtspPush, RtspServer, flashes, skew};
+pub use server::{Publishing, Server, Setting, binary, run_program};
 
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {

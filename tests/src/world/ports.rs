@@ -1,6 +1,6 @@
 //! Ports that nobody has.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use crate::Outcome;
 
@@ -11,4 +11,13 @@ use crate::Outcome;
 /// When there is none.
 pub fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A UDP port of the loopback interface that was free a moment ago.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn free_udp_port() -> Outcome<u16> {
+    Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -1,5 +1,6 @@
 //! The server under test: the real binary, on ports of its own, with a data directory of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,31 +76,115 @@ impl Server {
     ///
     /// When it does not build, start, or become ready; its log is in the text.
     pub async fn start(settings: &[Setting<'_>]) -> Outcome<Self> {
-        Self::start_in(Arc::new(fresh_data()?), settings).await
+        Self::start_in(Arc::new(fresh_data()?), settings, &[], None).await
     }
 
-    async fn start_in(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
+    /// The same, all of it on one core of this machine: it and its workers take that for the whole machine.
+    ///
+    /// # Errors
+    ///
+    /// As for a start; and where `taskset` is missing.
+    pub async fn start_on_core(core: u32, settings: &[Setting<'_>]) -> Outcome<Self> {
+        Self::start_in(Arc::new(fresh_data()?), settings, &[], Some(core)).await
+    }
+
+    /// The same with a fault for the workers to act out, such as `abort@60`, and with transcoding on.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn planted(fault: &str, settings: &[Setting<'_>]) -> Outcome<Self> {
+        let settings: Vec<_> = [("transcode.mode", "auto")].iter().chain(settings).copied().collect();
+        Self::start_in(Arc::new(fresh_data()?), &settings, &["--plant", fault], None).await
+    }
+
+    /// Starts `aqueduct origin`, which feeds edges at this UDP port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn origin(relay: u16, settings: &[Setting<'_>]) -> Outcome<Self> {
+        let listen = format!("127.0.0.1:{relay}");
+        let settings: Vec<_> = [("relay.listen", &*listen)].iter().chain(settings).copied().collect();
+        Self::start_in(Arc::new(fresh_data()?), &settings, &["origin"], None).await
+    }
+
+    /// Starts `aqueduct edge`, fed by these nodes of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn edge(origins: &[SocketAddr], settings: &[Setting<'_>]) -> Outcome<Self> {
+        let origins: Vec<String> = origins.iter().map(|origin| format!("--origin={origin}")).collect();
+        let flags: Vec<&str> = ["edge"].into_iter().chain(origins.iter().map(String::as_str)).collect();
+        Self::start_in(Arc::new(fresh_data()?), settings, &flags, None).await
+    }
+
+    /// Kills an origin (`kill -9`) and starts it again over the same data directory, feeding edges at the same port.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn restart_origin(mut self, relay: u16, settings: &[Setting<'_>]) -> Outcome<Self> {
+        self.signal("KILL").await?;
+        self.ended(Duration::from_secs(20)).await?;
+        let listen = format!("127.0.0.1:{relay}");
+        let settings: Vec<_> = settings.iter().copied().chain([("relay.listen", &*listen)]).collect();
+        Self::start_in(Arc::clone(&self.data), &settings, &["origin"], None).await
+    }
+
+    /// The same with a log that says all it can.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn talkative(settings: &[Setting<'_>]) -> Outcome<Self> {
+        Self::start_in(Arc::new(fresh_data()?), settings, &["--log", "trace"], None).await
+    }
+
+    async fn start_in(
+        data: Arc<Data>,
+        settings: &[Setting<'_>],
+        flags: &[&str],
+        core: Option<u32>,
+    ) -> Outcome<Self> {
         // Another process may take a free port before the server does.
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Self::attempt(Arc::clone(&data), settings).await {
+            match Self::attempt(Arc::clone(&data), settings, flags, core).await {
                 Err(error) if attempts < 3 && error.to_string().contains("in use") => {}
                 result => return result,
             }
         }
     }
 
-    async fn attempt(data: Arc<Data>, settings: &[Setting<'_>]) -> Outcome<Self> {
+    async fn attempt(
+        data: Arc<Data>,
+        settings: &[Setting<'_>],
+        flags: &[&str],
+        core: Option<u32>,
+    ) -> Outcome<Self> {
         let (rtmp, http, https, admin) = (free_port()?, free_port()?, free_port()?, free_port()?);
-        let mut command = Command::new(binary().await?);
+        // A test may want it at another address, with a port that it has chosen.
+        let chosen = settings.iter().find(|(key, _)| *key == "admin.listen");
+        let admin = chosen.and_then(|(_, listen)| listen.rsplit_once(':')?.1.parse().ok()).unwrap_or(admin);
+        let program = binary().await?;
+        let mut command = match core {
+            Some(core) => super::busy::on_core(core, &program),
+            None => Command::new(program),
+        };
         // Settings of whoever runs the tests are not the tests'.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AQUEDUCT_"))
         {
             command.env_remove(name);
         }
-        command.arg("serve").args(["--log-format", "human"]);
+        let (role, flags) = match flags {
+            [role @ ("origin" | "edge"), flags @ ..] => (*role, flags),
+            flags => ("serve", flags),
+        };
+        command.arg(role).args(["--log-format", "human"]).args(flags);
         let set = |command: &mut Command, key: &str, value: &str| {
             command.args(["--set", &format!("{key}={value}")]);
         };
@@ -108,6 +193,8 @@ impl Server {
         set(&mut command, "edge.https.listen", &format!("127.0.0.1:{https}"));
         set(&mut command, "admin.listen", &format!("127.0.0.1:{admin}"));
         set(&mut command, "data_dir", &data.0.display().to_string());
+        // What is not about ladders is about the source's own renditions.
+        set(&mut command, "transcode.mode", "off");
         for (key, value) in settings {
             set(&mut command, key, value);
         }
@@ -181,6 +268,16 @@ impl Server {
         format!("https://127.0.0.1:{}/live/{name}/index.m3u8", self.https)
     }
 
+    /// Where HTTPS and HTTP/3 are served: `HOST:PORT`.
+    pub fn https_address(&self) -> String {
+        format!("127.0.0.1:{}", self.https)
+    }
+
+    /// The certificate that it made for development.
+    pub fn certificate(&self) -> PathBuf {
+        self.data.0.join("tls/development-cert.pem")
+    }
+
     /// The player page of a stream.
     pub fn watch_page(&self, name: &str) -> String {
         format!("http://127.0.0.1:{}/watch/live/{name}", self.http)
@@ -199,6 +296,68 @@ impl Server {
     /// The process.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Process ids of its workers that encode.
+    pub fn workers(&self) -> Vec<u32> {
+        self.workers_of("worker")
+    }
+
+    /// Process ids of its workers that were started with this subcommand.
+    pub fn workers_of(&self, subcommand: &str) -> Vec<u32> {
+        let threads = self.pid().and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+        let listed = threads.into_iter().flatten().flatten();
+        let children =
+            listed.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        let children: Vec<u32> = children
+            .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        let is_worker = |pid: &u32| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.split(|byte| *byte == 0).nth(1) == Some(subcommand.as_bytes())
+        };
+        children.into_iter().filter(is_worker).collect()
+    }
+
+    /// What the API says of a stream.
+    ///
+    /// # Errors
+    ///
+    /// When it says nothing of it.
+    pub async fn told(&self, name: &str) -> Outcome<serde_json::Value> {
+        let text = Client::new().get(&self.admin("/api/v1/streams")).await?.text()?;
+        let streams: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+        let name = format!("live/{name}");
+        let mut streams = streams.into_iter();
+        streams
+            .find(|stream| stream["name"] == *name)
+            .ok_or_else(|| format!("{name} is not in {text}").into())
+    }
+
+    /// Waits until what the API says of a stream is as it should be.
+    ///
+    /// # Errors
+    ///
+    /// When it is not within `patience`; what it said last is in the text.
+    pub async fn tells(
+        &self,
+        name: &str,
+        patience: Duration,
+        so: impl Fn(&serde_json::Value) -> bool,
+    ) -> Outcome<serde_json::Value> {
+        let deadline = now() + patience;
+        loop {
+            let told = self.told(name).await;
+            match told {
+                Ok(told) if so(&told) => return Ok(told),
+                told if now() >= deadline => {
+                    return Err(
+                        format!("live/{name} is not as it should be: {told:#?}\n{}", self.log()).into()
+                    );
+                }
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
     }
 
     /// Waits until a stream can be played, and gives its multivariant playlist.
@@ -270,6 +429,20 @@ impl Server {
         Ok(command.spawn()?)
     }
 
+    /// Runs the program beside the server, with its data directory and HTTP address, and gives what it prints.
+    ///
+    /// # Errors
+    ///
+    /// When it fails; its words are in the text.
+    pub async fn program(&self, arguments: &[&str], settings: &[Setting<'_>]) -> Outcome<String> {
+        let (data, http) = (self.data.0.display().to_string(), self.http_address());
+        let own = [("data_dir", &*data), ("edge.http.listen", &*http)];
+        let set: Vec<_> =
+            own.iter().chain(settings).map(|(key, value)| format!("--set={key}={value}")).collect();
+        let all: Vec<_> = arguments.iter().copied().chain(set.iter().map(String::as_str)).collect();
+        run_program(&all).await
+    }
+
     /// Runs the conformance checker on a stream; errors of the stream are errors of the test.
     ///
     /// # Errors
@@ -333,8 +506,23 @@ impl Server {
     pub async fn restart(mut self, kill: bool, settings: &[Setting<'_>]) -> Outcome<Self> {
         self.signal(if kill { "KILL" } else { "TERM" }).await?;
         self.ended(Duration::from_secs(20)).await?;
-        Self::start_in(Arc::clone(&self.data), settings).await
+        Self::start_in(Arc::clone(&self.data), settings, &[], None).await
     }
+}
+
+/// Runs the program until it ends, and gives what it prints.
+///
+/// # Errors
+///
+/// When it fails; its words are in the text.
+pub async fn run_program(arguments: &[&str]) -> Outcome<String> {
+    let mut command = Command::new(binary().await?);
+    let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("aqueduct {arguments:?}: {}: {words}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn fresh_data() -> Outcome<Data> {
@@ -357,7 +545,11 @@ async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
 }
 
 /// The server's binary of the profile that this test was built with; it is built first where it is missing or old.
-async fn binary() -> Outcome<PathBuf> {
+///
+/// # Errors
+///
+/// When it does not build.
+pub async fn binary() -> Outcome<PathBuf> {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     BUILT.get_or_try_init(build).await.cloned()
 }

@@ -48,7 +48,7 @@ fn units(msn: u64, part: u64) -> (u64, u64) {
 /// DURATION of a part.
 pub fn part_seconds(rendition: Rendition, msn: u64, part: u64) -> f64 {
     match rendition {
-        Rendition::Video => 0.2,
+        Rendition::Video | Rendition::Rung => 0.2,
         Rendition::Audio => units(msn, part).1 as f64 * 1_024.0 / 48_000.0,
     }
 }
@@ -60,11 +60,13 @@ pub fn part(rendition: Rendition, msn: u64, index: u64) -> Vec<u8> {
         put(&mut out, b"styp", |out| out.extend_from_slice(b"msdh\0\0\0\0msdhcmfs"));
     }
     let samples: Vec<Sample> = match rendition {
-        Rendition::Video => (0..5).map(|frame| video_sample(index == 0 && frame == 0)).collect(),
+        Rendition::Video | Rendition::Rung => {
+            (0..5).map(|frame| video_sample(index == 0 && frame == 0)).collect()
+        }
         Rendition::Audio => (0..units(msn, index).1).map(|_| audio_sample()).collect(),
     };
     let time = match rendition {
-        Rendition::Video => start_seconds(msn) * 90_000 + index * 18_000,
+        Rendition::Video | Rendition::Rung => start_seconds(msn) * 90_000 + index * 18_000,
         Rendition::Audio => units(msn, index).0 * 1_024,
     };
     chunk(&mut out, (msn * PARTS + index) as u32, time, &samples);
@@ -119,7 +121,7 @@ fn full(out: &mut Vec<u8>, version: u32, flags: u32, rest: &[u32]) {
 
 /// An init segment's bytes.
 pub fn init(rendition: Rendition) -> Vec<u8> {
-    let video = rendition == Rendition::Video;
+    let video = rendition != Rendition::Audio;
     let mut out = Vec::new();
     put(&mut out, b"ftyp", |out| out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41"));
     put(&mut out, b"moov", |out| {

@@ -1,5 +1,5 @@
-//! A small stream without a fault, made by hand: 25 frames a second and AAC at 48 kHz, parts of 0.2 s, segments of
-//! 1 s, a window of 8, and a discontinuity where media time jumps.
+//! A small stream without a fault, made by hand: 25 frames a second in two rungs and AAC at 48 kHz, parts of 0.2 s,
+//! segments of 1 s, a window of 8, and a discontinuity where media time jumps.
 
 pub mod media;
 
@@ -23,13 +23,18 @@ pub const INDEX: &str = "http://h/live/x/index.m3u8";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rendition {
     Video,
+    Rung,
     Audio,
 }
+
+/// All of them.
+pub const RENDITIONS: [Rendition; 3] = [Rendition::Video, Rendition::Rung, Rendition::Audio];
 
 impl Rendition {
     pub fn url(self) -> &'static str {
         match self {
             Self::Video => "http://h/live/x/e1/v0/media.m3u8",
+            Self::Rung => "http://h/live/x/e1/v1/media.m3u8",
             Self::Audio => "http://h/live/x/e1/a0/media.m3u8",
         }
     }
@@ -73,7 +78,9 @@ pub fn multivariant() -> String {
     "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n\
      #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac\",NAME=\"Main\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"e1/a0/media.m3u8\"\n\
      #EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=100000,CODECS=\"avc1.640028,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=25.000,AUDIO=\"aac\"\n\
-     e1/v0/media.m3u8\n"
+     e1/v0/media.m3u8\n\
+     #EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=100000,CODECS=\"avc1.640028,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=25.000,AUDIO=\"aac\"\n\
+     e1/v1/media.m3u8\n"
         .to_owned()
 }
 
@@ -113,9 +120,11 @@ pub fn playlist(moment: Moment) -> String {
         }
     }
     let (next, next_part) = if complete { (newest + 1, 0) } else { (newest, part + 1) };
-    let other = if rendition == Rendition::Video { "../a0/media.m3u8" } else { "../v0/media.m3u8" };
     out.push_str(&format!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"\n", media::part_name(next, next_part)));
-    out.push_str(&format!("#EXT-X-RENDITION-REPORT:URI=\"{other}\",LAST-MSN={newest},LAST-PART={part}\n"));
+    for other in RENDITIONS.into_iter().filter(|other| *other != rendition) {
+        let uri = other.url().replace("http://h/live/x/e1", "..");
+        out.push_str(&format!("#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={newest},LAST-PART={part}\n"));
+    }
     out
 }
 
@@ -123,14 +132,14 @@ pub fn playlist(moment: Moment) -> String {
 pub fn run(plant: &Plant) -> Report {
     let mut linter = Linter::default();
     linter.multivariant(INDEX, &(plant.multivariant)(multivariant()), Duration::ZERO);
-    for rendition in [Rendition::Video, Rendition::Audio] {
+    for rendition in RENDITIONS {
         let init = Bytes::from((plant.init)(media::init(rendition)));
         linter.init(rendition.url(), "init.mp4", init, Duration::ZERO);
     }
     for msn in 1..=16 {
         for part in 0..PARTS {
             let now = Duration::from_millis(msn * 1_000 + part * 200);
-            for rendition in [Rendition::Video, Rendition::Audio] {
+            for rendition in RENDITIONS {
                 show(&mut linter, plant, Moment { rendition, msn, part }, now);
             }
         }

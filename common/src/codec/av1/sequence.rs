@@ -40,6 +40,7 @@ impl Sequence {
             colour: color.description,
             max_reorder,
             frame_rate: points.frame_rate,
+            ..Picture::default()
         };
         Ok(Self { profile, level: points.level, tier: points.tier, reduced, color, picture })
     }

@@ -36,7 +36,7 @@ fn records_of_libaom_and_svt_read_as_ffprobe_reads_them() {
     for (record, (width, height), colour, codecs) in cases {
         let config = Av1Config::parse(&hex(record)).expect(codecs);
         let max_reorder = Some(0);
-        let picture = Picture { width, height, sar: (1, 1), colour, max_reorder, frame_rate: None };
+        let picture = Picture { width, height, sar: (1, 1), colour, max_reorder, ..Picture::default() };
         assert_eq!(config.picture, picture, "{codecs}");
         assert_eq!(config.rfc6381(), codecs);
         assert_eq!(config.record, hex(record), "ffmpeg's record is in normal form already");

@@ -8,7 +8,8 @@ use crate::codec::tests::{bits, hex};
 /// 320x240, 25, yuv420p, `-profile:v baseline`.
 const BASELINE: &str = "0142c00dffe100186742c00dd90141fb011000000300100000030320f142a48001000568cb83cb20";
 /// 1280x720, 50, yuv420p, `-profile:v main`.
-const MAIN: &str = "014d4020ffe10019674d4020eca02802dd80880000030008000003032078c18cb001000568ebe3cb20";
+pub(crate) const MAIN: &str =
+    "014d4020ffe10019674d4020eca02802dd80880000030008000003032078c18cb001000568ebe3cb20";
 /// 1366x768, 30000/1001, yuv420p, `-colorspace bt709 -color_primaries bt709 -color_trc bt709`.
 const HIGH_ODD_SIZE: &str = "01640020ffe1001c67640020acd94056061e6f016a020202800001f480007530078c18cb01000668eb\
                              e3cb22c0fdf8f800";
@@ -91,6 +92,7 @@ fn records_of_x264_read_as_ffprobe_reads_them() {
             colour: expected.colour,
             max_reorder: Some(expected.reorder),
             frame_rate: Some(expected.rate),
+            ..Picture::default()
         };
         assert_eq!(config.picture, picture, "{}", expected.codecs);
         assert_eq!(config.rfc6381(), expected.codecs);

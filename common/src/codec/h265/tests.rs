@@ -1,12 +1,13 @@
 use super::*;
-use crate::codec::Colour;
+use crate::codec::hdr::tests::P3_D65;
 use crate::codec::tests::{bits, hex};
+use crate::codec::{Colour, ContentLight, Hdr};
 
 // hvcC bodies made by `ffmpeg -f lavfi -i testsrc2=s=SIZE:r=RATE -frames:v 4 -pix_fmt FORMAT -c:v libx265
 // -tag:v hvc1 -x265-params info=0:…` (ffmpeg 5.1, x265 3.5), and what ffprobe says of them.
 
 /// 1920x1080, 60, yuv420p.
-const MAIN: &str = "0101600000009000000000007bf000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003007b\
+pub(crate) const MAIN: &str = "0101600000009000000000007bf000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003007b\
                     959809a10001002a42010101600000030090000003000003007ba003c08010e596566924caf016808000000300800000\
                     1e04a2000100074401c172b46240";
 /// 1366x768, 30000/1001, yuv420p10le, `hdr10=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc`.
@@ -17,6 +18,12 @@ const MAIN_10: &str = "01022000000090000000000078f000fcfdfafa00000f04a0000100184
 pub(crate) const REXT_444: &str = "0104080000009e08000000003cf000fcfff8f800000f03a00001001740010c01ffff0408000003009e\
                                    0800000300003c928090a10001002e4201010408000003009e0800000300003c90014901f39e7cb25492\
                                    72bffc00940075a02000000300200000030321a2000100084401c172860c4624";
+/// 64x64, 25, yuv420p10le, `hdr10=1` and what MAIN_10 has, `max-cll=1000,400` and
+/// `master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)`.
+pub(crate) const HDR10: &str = "0102200000009000000000001ef000fcfdfafa00000f04a00001001840010c01ffff0220000003009000\
+                                0003000003001e959409a10001002d42010102200000030090000003000003001ea0208104d965654a4c\
+                                2f016a12201208000003000800000300c840a2000100064401c073c08927000200094e01900403e80190\
+                                80001e4e01891833c286c41d4c0bb884d03e803d13404200989680000003003280";
 /// 640x360, 25, yuv420p, `high-tier=1:level-idc=5:hrd=1:vbv-maxrate=8000:vbv-bufsize=8000:aud=1`.
 const WITH_HRD: &str = "01016000000090000000000096f000fcfdf8f800000f04a00001001840010c01ffff016000000300900000030000030096\
                         959809a100010035420101016000000300900000030000030096a00502016965959a4932bc05a0200000030020000003\
@@ -43,7 +50,8 @@ fn records_of_x265_read_as_ffprobe_reads_them() {
     for (record, (width, height), sar, rate, colour, reorder, codecs) in cases {
         let config = HevcConfig::parse(&hex(record)).expect(codecs);
         let max_reorder = Some(reorder);
-        let picture = Picture { width, height, sar, colour, max_reorder, frame_rate: Some(rate) };
+        let frame_rate = Some(rate);
+        let picture = Picture { width, height, sar, colour, max_reorder, frame_rate, ..Picture::default() };
         assert_eq!(config.picture, picture, "{codecs}");
         assert_eq!(config.rfc6381(), codecs);
         assert_eq!(config.record, hex(record), "ffmpeg's hvc1 record is in normal form already");
@@ -139,4 +147,22 @@ fn giant_pictures_are_refused() {
     sps.extend(bits("1 010 00000000000001 0000000000010 1 1 0 1 1 1 1"));
     let error = HevcConfig::from_parameter_sets(&sets, &[sps.into()], &sets).unwrap_err();
     assert_eq!(error, CodecError::Unsupported { record: "SPS", field: "picture width", value: 8_193 });
+}
+
+#[test]
+fn hdr10_metadata_is_read_from_the_record_and_a_keyframe_s_own_wins() {
+    let config = HevcConfig::parse(&hex(HDR10)).unwrap();
+    let hdr = config.picture.hdr;
+    assert_eq!(
+        (hdr.mastering, hdr.light.map(|light| light.to_bytes())),
+        (Some(P3_D65), Some([3, 232, 1, 144]))
+    );
+    // MaxCLL 500, MaxFALL 200 before an IDR slice; the display stays the record's.
+    let sample = hex("00000009 4e01900401f400c880 00000003 2801af");
+    let described = config.described(&sample).expect("something new");
+    let light = Some(ContentLight { max_content: 500, max_average: 200 });
+    assert_eq!(described.picture.hdr, Hdr { mastering: Some(P3_D65), light });
+    assert_eq!((&described.record, described.described(&sample)), (&config.record, None));
+    let sets = config.parameter_sets();
+    assert_eq!(HevcConfig::from_parameter_sets(&sets, &sets, &sets).unwrap().picture.hdr, Hdr::default());
 }

@@ -31,7 +31,8 @@ impl Session {
         let (sender, events) = event::bus(1_000);
         let streams = Streams::start(Policy::default(), publications, sender);
         let stream = "live/show".parse().unwrap();
-        let request = PublishRequest { stream, protocol: Protocol::Rtmp, encoder: "test".into() };
+        let request =
+            PublishRequest { stream, protocol: Protocol::Rtmp, encoder: "test".into(), source: None };
         let lease = streams.publish(request).await.unwrap();
         Self { lease, events, _publications, millis: 0 }
     }

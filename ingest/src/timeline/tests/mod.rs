@@ -1,5 +1,6 @@
 //! The timeline as a whole: a simulated publisher in, the contract of the feed out.
 
+mod further;
 mod jumps;
 mod pauses;
 mod properties;
@@ -11,17 +12,19 @@ mod troubled;
 use std::time::{Duration, Instant};
 
 use aqueduct_common::codec::{AacConfig, AvcConfig, CodecConfig, OpusConfig, Picture};
-use aqueduct_common::feed::Break;
+use aqueduct_common::feed::{Absence, Break};
 use aqueduct_common::track::Grid;
-use aqueduct_common::{ClockMap, Feed, MediaTime, Sample, TrackId, TrackKind, TrackSet, WallTime};
+use aqueduct_common::{ClockMap, Feed, MediaTime, Sample, Track, TrackId, TrackKind, TrackSet, WallTime};
 use bytes::Bytes;
 
 use super::Timeline;
 use super::flicks::{self, MILLI, SECOND};
 use crate::demux::CodedFrame;
 
-pub(super) use publisher::{Publisher, Rate, Stamp};
+pub(super) use publisher::{Beside, Publisher, Rate, Stamp};
 
+/// Numbers that tracks may have.
+const TRACKS: usize = 16;
 /// UTC at which simulated time begins.
 const WALL: i64 = 1_700_000_000_000_000;
 
@@ -50,6 +53,14 @@ fn opus() -> CodecConfig {
     CodecConfig::Opus(OpusConfig::parse_head(&Bytes::new()).unwrap())
 }
 
+/// The first track of a kind.
+pub(super) const fn first_of(kind: TrackKind) -> TrackId {
+    match kind {
+        TrackKind::Video => TrackId::VIDEO,
+        TrackKind::Audio => TrackId::AUDIO,
+    }
+}
+
 /// What came out, checked against the contract of [`Sample`] as it is taken in (TL-37).
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
@@ -58,8 +69,12 @@ pub(super) struct Feeds {
     /// With the number of samples before each.
     pub(super) breaks: Vec<(usize, Break)>,
     pub(super) clocks: Vec<ClockMap>,
-    ends: [Option<i64>; 2],
-    free: [bool; 2],
+    ends: [Option<i64>; TRACKS],
+    free: [bool; TRACKS],
+    /// Further tracks whose samples stopped; they are back with a sync sample.
+    pub(super) lost: Vec<(TrackId, Absence)>,
+    pub(super) changed: Vec<Track>,
+    away: [bool; TRACKS],
     needs_sync: bool,
     /// The source has negative composition offsets.
     pub(super) negative_offsets: bool,
@@ -79,12 +94,23 @@ impl Feeds {
         match feed {
             Feed::Tracks(tracks) => {
                 self.tracks.push((*tracks).clone());
-                (self.free, self.needs_sync) = ([true; 2], true);
+                (self.free, self.needs_sync) = ([true; TRACKS], true);
             }
             Feed::Discontinuity(reason) => {
                 self.breaks.push((self.samples.len(), reason));
-                (self.free, self.needs_sync) = ([true; 2], true);
+                (self.free, self.needs_sync) = ([true; TRACKS], true);
             }
+            Feed::Changed(track) => {
+                assert!(track.id > TrackId::AUDIO, "the first tracks change by an announcement");
+                self.changed.push((*track).clone());
+            }
+            Feed::Lost(track, why) => {
+                assert!(track > TrackId::AUDIO, "the first tracks break, they are not lost");
+                self.lost.push((track, why));
+                self.free[usize::from(track.0)] = true;
+                self.away[usize::from(track.0)] = true;
+            }
+            Feed::Returns(track, _) => panic!("{track:?} is not made here"),
             Feed::Clock(clock) => self.clocks.push(clock),
             Feed::Sample(sample) => self.check(sample),
         }
@@ -107,6 +133,8 @@ impl Feeds {
             assert!(sample.sync || !self.needs_sync, "the reference goes on with a sync sample: {sample:?}");
             self.needs_sync = false;
         }
+        let away = std::mem::take(&mut self.away[slot]);
+        assert!(sample.sync || !away, "it is back with a sync sample: {sample:?}");
         if let Some(end) = self.ends[slot] {
             if self.free[slot] {
                 let since = sample.dts.as_flicks() - end;

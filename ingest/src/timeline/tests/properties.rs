@@ -124,11 +124,11 @@ proptest! {
                     (video, audio) = (false, false);
                 }
                 1 => {
-                    timeline.config(avc(n as u32));
+                    timeline.config(TrackId::VIDEO, avc(n as u32));
                     (video, keyed) = (true, false);
                 }
                 2 => {
-                    timeline.config([aac(), aac_44(), he_aac()][n % 3].clone());
+                    timeline.config(TrackId::AUDIO, [aac(), aac_44(), he_aac()][n % 3].clone());
                     audio = true;
                 }
                 _ => {}
@@ -136,18 +136,18 @@ proptest! {
             let kind = if is_video { TrackKind::Video } else { TrackKind::Audio };
             // The demuxer's promises: a configuration first, and a key frame after it.
             if is_video && !std::mem::replace(&mut video, true) {
-                timeline.config(avc(n as u32));
+                timeline.config(TrackId::VIDEO, avc(n as u32));
                 keyed = false;
             }
             if !is_video && !std::mem::replace(&mut audio, true) {
-                timeline.config(aac());
+                timeline.config(TrackId::AUDIO, aac());
             }
             let sync = sync || !is_video || !keyed;
             keyed |= is_video;
             let (samples, nominal) = if is_video { (0, 0) } else { (1_024, SECOND * 1_024 / 48_000) };
             let payload = Bytes::from_static(b"frame");
             let frame =
-                CodedFrame { kind, timestamp, nanos: 999_999, cts, sync, disposable: false, samples, nominal, payload };
+                CodedFrame { track: first_of(kind), kind, timestamp, nanos: 999_999, cts, sync, disposable: false, samples, nominal, payload };
             timeline.push(now, WallTime { micros: WALL }, frame);
             feeds.take(&mut timeline);
         }
@@ -167,8 +167,9 @@ fn seventy_two_hours_stay_on_the_grid() {
     let mut pictures = Pictures::new(Some(fit), 0);
     let shift = 10 * SECOND - fit.origin;
     pictures.restart(10 * SECOND);
-    let arrival = Arrival { at: 0, wall: WallTime { micros: WALL } };
+    let arrival = Arrival { at: 0, wall: WallTime { micros: WALL }, delay: 0 };
     let frame = CodedFrame {
+        track: TrackId::VIDEO,
         kind: TrackKind::Video,
         timestamp: 0,
         nanos: 0,

@@ -39,8 +39,26 @@ pub(in super::super) struct Publisher {
     pub(in super::super) shift: [i64; 2],
     /// Kinds of which nothing is sent.
     pub(in super::super) mute: [bool; 2],
+    /// Further tracks.
+    pub(in super::super) further: Vec<Beside>,
     sent: [i64; 2],
     start: i64,
+}
+
+/// A further track: it has the first one's frames of its kind, or some of them.
+pub(in super::super) struct Beside {
+    pub(in super::super) id: TrackId,
+    /// Whether the first track's frame `n` of a session is one of its own, and then whether it is a sync sample.
+    pub(in super::super) frame: fn(i64) -> Option<bool>,
+    /// Frames that its encoder is behind.
+    pub(in super::super) behind: usize,
+    waiting: std::collections::VecDeque<CodedFrame>,
+}
+
+impl Beside {
+    pub(in super::super) fn new(id: u8, frame: fn(i64) -> Option<bool>) -> Self {
+        Self { id: TrackId(id), frame, behind: 0, waiting: std::collections::VecDeque::new() }
+    }
 }
 
 impl Publisher {
@@ -59,6 +77,7 @@ impl Publisher {
             keep: |_, _| true,
             shift: [0, 0],
             mute: [false, false],
+            further: Vec::new(),
             sent: [0, 0],
             start: 0,
         }
@@ -68,7 +87,7 @@ impl Publisher {
     pub(in super::super) fn begin(&mut self, configs: &[CodecConfig]) -> &mut Self {
         self.timeline.begin();
         for config in configs {
-            self.timeline.config(config.clone());
+            self.timeline.config(first_of(config.kind()), config.clone());
         }
         (self.sent, self.start) = ([0, 0], self.clock);
         self
@@ -126,6 +145,7 @@ impl Publisher {
         let due = self.start + time + if video { i64::from(offset) * MILLI } else { 0 };
         let (rate, samples) = self.audio.unwrap_or((48_000, 0));
         let frame = CodedFrame {
+            track: first_of(kind),
             kind,
             timestamp: ((self.stamp)(kind, time) + self.shift[kind as usize]) as u32,
             nanos: 0,
@@ -138,7 +158,16 @@ impl Publisher {
             payload: Bytes::from(due.to_be_bytes().to_vec()),
         };
         let (now, wall) = self.at(self.start + time + (self.delay)(kind, time));
-        self.timeline.push(now, wall, frame);
+        self.timeline.push(now, wall, frame.clone());
+        for beside in self.further.iter_mut().filter(|beside| is_kind(beside.id, kind)) {
+            if let Some(sync) = (beside.frame)(n) {
+                beside.waiting.push_back(CodedFrame { track: beside.id, sync, ..frame.clone() });
+            }
+            while beside.waiting.len() > beside.behind {
+                let frame = beside.waiting.pop_front().unwrap();
+                self.timeline.push(now, wall, frame);
+            }
+        }
         self.feeds.take(&mut self.timeline);
     }
 
@@ -156,6 +185,11 @@ impl Publisher {
         }
         counts
     }
+}
+
+/// Whether a further track is of a kind.
+fn is_kind(id: TrackId, kind: TrackKind) -> bool {
+    crate::demux::wire_number(id).0 == kind
 }
 
 /// The true time at which a simulated sample is due, in flicks; `None` for silence that was put in.

@@ -60,7 +60,7 @@ fn promised_sound_that_does_not_return_is_silent() {
     assert!(behind.abs() < 0.05, "{behind}");
     // And when it comes after all, it takes the silence's place.
     publisher.audio = audio;
-    publisher.timeline.config(aac());
+    publisher.timeline.config(TrackId::AUDIO, aac());
     publisher.keep = |kind, time| kind == TrackKind::Video || time >= 6 * SECOND;
     publisher.run(6);
     assert_eq!(publisher.feeds.tracks.len(), 1);

@@ -116,7 +116,7 @@ fn late_video_takes_over_the_lead() {
     let mut publisher = Publisher::new();
     publisher.keep = |kind, time| kind == TrackKind::Audio || time >= 4 * SECOND;
     publisher.begin(&[aac()]).run(4);
-    publisher.timeline.config(avc(640));
+    publisher.timeline.config(TrackId::VIDEO, avc(640));
     publisher.run(6);
     let feeds = &publisher.feeds;
     assert_eq!(feeds.tracks.iter().map(|set| set.tracks.len()).collect::<Vec<_>>(), [1, 2]);

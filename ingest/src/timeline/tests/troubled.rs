@@ -227,7 +227,7 @@ fn restless_stamps_give_way_to_arrival() {
 fn a_changed_configuration_is_a_change_of_tracks_at_its_key_frame() {
     let mut publisher = Publisher::new();
     publisher.standard().run(6);
-    publisher.timeline.config(avc(640));
+    publisher.timeline.config(TrackId::VIDEO, avc(640));
     publisher.run(6);
     let feeds = &publisher.feeds;
     assert_eq!((feeds.tracks.len(), feeds.breaks.len()), (2, 0));
@@ -236,7 +236,7 @@ fn a_changed_configuration_is_a_change_of_tracks_at_its_key_frame() {
 
     let mut publisher = Publisher::new();
     publisher.standard().run(5);
-    publisher.timeline.config(aac_44());
+    publisher.timeline.config(TrackId::AUDIO, aac_44());
     publisher.audio = Some((44_100, 1_024));
     publisher.run(7);
     let feeds = &publisher.feeds;

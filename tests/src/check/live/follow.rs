@@ -7,21 +7,23 @@ use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 
 use super::{Run, headers, probe};
-use crate::Outcome;
 use crate::check::linter::{Asked, Seen};
 use crate::check::multivariant::Entry;
 use crate::check::playlist::{MediaPlaylist, resolve};
 use crate::check::rule;
 use crate::fetch::Answer;
+use crate::{Outcome, now};
 
 /// Every so many reloads a delta update is asked for as well.
 const DELTA_EVERY: u64 = 7;
+/// A rendition that sleeps has a playlist within this time of the first request, and some more on a loaded machine.
+const WAKE: Duration = Duration::from_secs(3);
 
 /// Follows until the run is over or the stream has ended.
 pub(super) async fn follow(run: &Run, entry: &Entry, probes: bool) -> Outcome {
     let mut media =
         Media { run: run.clone(), entry: entry.clone(), known: HashSet::new(), tasks: JoinSet::new() };
-    let mut list = load(run, &entry.url, Asked::default()).await?.ok_or("the media playlist is not there")?;
+    let Some(mut list) = await_list(run, entry).await? else { return Ok(()) };
     let mut prober = JoinSet::new();
     if probes {
         prober.spawn(probe::rendition(run.clone(), entry.clone(), list.clone()));
@@ -38,8 +40,13 @@ pub(super) async fn follow(run: &Run, entry: &Entry, probes: bool) -> Outcome {
             let (run, url) = (run.clone(), entry.url.clone());
             media.tasks.spawn(async move { compare_delta(&run, &url, asked).await });
         }
-        if let Some(newer) = load(run, &entry.url, asked).await? {
-            list = newer;
+        match load(run, &entry.url, asked).await? {
+            Loaded::List(newer) => list = *newer,
+            Loaded::Later => {}
+            Loaded::Absent => match await_list(run, entry).await? {
+                Some(newer) => list = newer,
+                None => break,
+            },
         }
     }
     while let Some(done) = prober.join_next().await {
@@ -71,14 +78,46 @@ async fn request(run: &Run, url: &str, asked: Asked) -> Outcome<Answer> {
     run.client.send(Method::GET, &directed(url, asked), &[("accept-encoding", "gzip")]).await
 }
 
-/// Loads and judges a playlist; `None` when the server gave up waiting.
-async fn load(run: &Run, url: &str, asked: Asked) -> Outcome<Option<MediaPlaylist>> {
+/// What came of a request for a playlist.
+enum Loaded {
+    List(Box<MediaPlaylist>),
+    /// The server gave up waiting, or what it sent is no list: ask again.
+    Later,
+    /// It is not there. A rendition that sleeps has no playlist, and a request for it wakes it.
+    Absent,
+}
+
+/// Asks for a playlist until it is there. `None` when the run is over first.
+async fn await_list(run: &Run, entry: &Entry) -> Outcome<Option<MediaPlaylist>> {
+    let begun = now();
+    let mut told = false;
+    loop {
+        if let Loaded::List(list) = load(run, &entry.url, Asked::default()).await? {
+            return Ok(Some(*list));
+        }
+        let waited = now().saturating_duration_since(begun);
+        if waited > WAKE && !told {
+            told = true;
+            run.note(rule::UNFETCHABLE, &entry.url, &format!("no playlist after {waited:?}"));
+        }
+        if run.over() {
+            return Ok(None);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Loads and judges a playlist.
+async fn load(run: &Run, url: &str, asked: Asked) -> Outcome<Loaded> {
     let answer = request(run, url, asked).await?;
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
         run.note(rule::GAVE_UP, url, &format!("{asked:?}"));
         run.note_headers(url, headers::refusal(&answer));
         tokio::time::sleep(Duration::from_millis(500)).await;
-        return Ok(None);
+        return Ok(Loaded::Later);
+    }
+    if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        return Ok(Loaded::Absent);
     }
     if answer.status != StatusCode::OK {
         return Err(format!("{} answers {} ({})", directed(url, asked), answer.status, answer.text()?).into());
@@ -87,7 +126,8 @@ async fn load(run: &Run, url: &str, asked: Asked) -> Outcome<Option<MediaPlaylis
     run.note_headers(url, headers::playlist(&answer, kind));
     let text = answer.text()?;
     let (sent, received) = (run.since(answer.sent), run.since(answer.done));
-    Ok(run.with(|linter| linter.observe(&Seen { url, asked, sent, received, text: &text })))
+    let list = run.with(|linter| linter.observe(&Seen { url, asked, sent, received, text: &text }));
+    Ok(list.map_or(Loaded::Later, |list| Loaded::List(Box::new(list))))
 }
 
 /// Asks for the same moment in full and as a delta update: applied to the full list before, it must give the other.

@@ -4,6 +4,7 @@ mod follow;
 mod headers;
 mod probe;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ impl Default for Options {
     }
 }
 
+/// How often the multivariant playlist is looked at for renditions that are new.
+const INDEX_EVERY: Duration = Duration::from_secs(2);
+
 /// Follows the stream of this multivariant playlist and says what was found.
 ///
 /// # Errors
@@ -52,24 +56,34 @@ pub async fn check(url: &str, options: Options) -> Outcome<Report> {
         until: now() + options.wait + options.span,
     };
     let (entries, run) = run.open(url, options).await?;
-    let mut tasks = JoinSet::new();
-    for entry in entries {
-        let (run, probes) = (run.clone(), options.probes);
-        tasks.spawn(async move { follow::follow(&run, &entry, probes).await });
-    }
-    let mut failed = None;
-    while let Some(done) = tasks.join_next().await {
-        if let Err(error) = done.map_err(Into::into).and_then(|result| result) {
-            failed.get_or_insert(error);
-        }
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    follow_all(&run, entries, options.probes).await?;
     // A server that has stopped meanwhile cannot take anything back.
     let _ = run.reload_index().await;
     let linter = run.linter.lock().map(|mut linter| std::mem::take(&mut *linter)).unwrap_or_default();
     Ok(linter.report(run.at()))
+}
+
+/// Follows these renditions, and those that come meanwhile.
+async fn follow_all(run: &Run, entries: Vec<Entry>, probes: bool) -> Outcome {
+    let mut tasks: JoinSet<Outcome> = JoinSet::new();
+    let (mut known, mut coming, mut failed) = (HashSet::new(), entries, None);
+    loop {
+        for entry in coming.drain(..).filter(|entry| known.insert(entry.url.clone())) {
+            let run = run.clone();
+            tasks.spawn(async move { follow::follow(&run, &entry, probes).await });
+        }
+        tokio::select! {
+            done = tasks.join_next() => match done {
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => failed = failed.or(Some(error)),
+                Some(Err(error)) => failed = failed.or(Some(error.into())),
+                None => return failed.map_or(Ok(()), Err),
+            },
+            () = tokio::time::sleep(INDEX_EVERY), if !run.over() => {
+                coming = run.reload_index().await.unwrap_or_default();
+            }
+        }
+    }
 }
 
 /// What all tasks of a check share.
@@ -113,13 +127,14 @@ impl Run {
         Ok(self.with(|linter| linter.multivariant(&self.index, &text, at)))
     }
 
-    /// Takes the multivariant playlist again: with a new init segment its promises may be new ones.
-    async fn reload_index(&self) -> Outcome {
+    /// Takes the multivariant playlist again: with a new init segment its promises may be new ones, and renditions
+    /// come and go.
+    async fn reload_index(&self) -> Outcome<Vec<Entry>> {
         let answer = self.client.send(Method::GET, &self.index, &[("accept-encoding", "gzip")]).await?;
         if answer.status.is_success() {
-            self.judge_index(&answer)?;
+            return Ok(self.judge_index(&answer)?.entries);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn at(&self) -> Duration {
