@@ -56,6 +56,9 @@ pub struct Checkpoint {
     /// The renditions' directories.
     #[serde(default)]
     pub directories: Directories,
+    /// Of one that is resumed, the first number whose segment nobody has any more.
+    #[serde(skip)]
+    pub missed_msn: u64,
 }
 
 /// Which directories an epoch has given to its renditions: one whose list has ended does not come back.
@@ -246,6 +249,7 @@ impl Checkpoint {
         if elapsed < 0 || i128::from(elapsed) > i128::try_from(within.as_micros()).ok()? {
             return None;
         }
+        self.missed_msn = self.next_msn;
         self.next_msn = self.next_msn.saturating_add(SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000);
         self.next_part = self.next_part.saturating_add(PARTS_AHEAD);
         // The newest discontinuity may have come after it was taken; the next one must be another.
@@ -306,6 +310,7 @@ mod tests {
             part_target: 214,
             wall_micros: NOW.micros,
             directories: Directories::default(),
+            missed_msn: 0,
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Epoch {
     next_part: u64,
     starts: VecDeque<Start>,
     era: u64,
+    /// Of an epoch that goes on: from which number and which moment on nothing was published.
+    missed: Option<(u64, WallTime)>,
     live: bool,
     independent: bool,
     /// What the multivariant playlist says may have changed.
@@ -79,6 +81,7 @@ impl Epoch {
             next_part: resumed.map_or(1, |at| at.next_part),
             starts: VecDeque::new(),
             era: resumed.map_or(0, |at| at.era),
+            missed: resumed.map(|at| (at.missed_msn, WallTime { micros: at.wall_micros })),
             live: false,
             independent: true,
             relist: false,
@@ -148,7 +151,13 @@ impl Epoch {
     /// Remembers where a segment begins.
     pub(crate) fn open(&mut self, msn: u64, at: i64, discontinuity: bool, clock: ClockMap) {
         self.era += u64::from(discontinuity);
-        self.starts.push_back(Start { msn, at, era: self.era, discontinuity, clock });
+        let start = Start { msn, at, era: self.era, discontinuity, clock };
+        if let (Some((from, since)), Some(control)) = (self.missed.take(), &self.control) {
+            for rendition in &mut self.renditions {
+                rendition.miss(from, since, &start, control.target_duration);
+            }
+        }
+        self.starts.push_back(start);
         if self.starts.len() > STARTS {
             self.starts.pop_front();
         }
@@ -396,6 +405,7 @@ impl Epoch {
             part_target: control.part_target,
             wall_micros: at.now.micros,
             directories: self.directories(),
+            missed_msn: 0,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aqueduct_common::feed::Absence;
-use aqueduct_common::{ClockMap, MediaTime, Object, ObjectKind, Sample, Timescale, Track, Update, Version};
+use aqueduct_common::{
+    ClockMap, MediaTime, Object, ObjectKind, Sample, Timescale, Track, Update, Version, WallTime,
+};
 use bytes::Bytes;
 
 use crate::cutter::Part;
@@ -163,6 +165,29 @@ impl Rendition {
         self.list(PartLine { number: self.next_part, micros, independent: false, gap: true });
     }
 
+    /// Lists what nobody has any more between `from` and a restart's first segment: a player that finds no number of its
+    /// last list in the next one has to guess where that belongs, and may wait at a place that nothing reaches.
+    pub(crate) fn miss(&mut self, from: u64, since: WallTime, start: &Start, target_duration: u32) {
+        let count = start.msn.saturating_sub(from);
+        if count == 0 || !self.window.is_empty() {
+            return;
+        }
+        let (longest, begins) =
+            (1_000_000 * i64::from(target_duration), start.clock.wall_at(MediaTime::flicks(start.at)));
+        let passed = begins.micros.saturating_sub(since.micros);
+        let micros = (passed / count.cast_signed().max(1)).clamp(longest / 10, longest);
+        for (msn, ahead) in (from..start.msn).zip((1..=count).rev()) {
+            let opening = Opening {
+                msn,
+                era: start.era.saturating_sub(u64::from(start.discontinuity)),
+                discontinuity: msn == from,
+                map: self.map.clone(),
+                date: begins.offset(-micros.saturating_mul(ahead.cast_signed())),
+            };
+            self.window.close(&opening, micros.cast_unsigned());
+        }
+    }
+
     /// Completes a segment and lists it; answers its object, or `None` where there was no media for all of it.
     pub(crate) fn close(&mut self, start: &Start, end: i64) -> Option<Object> {
         let growing = self.growing.take_if(|growing| growing.opening.msn == start.msn);
@@ -203,7 +228,7 @@ impl Rendition {
     }
 
     fn lists_nothing(&self) -> bool {
-        self.window.is_empty() && !self.is_live() && self.absence != Some(Absence::Asleep)
+        self.window.is_blank() && !self.is_live() && self.absence != Some(Absence::Asleep)
     }
 
     /// The update, if the playlist is out; else it is held for then.

@@ -65,6 +65,11 @@ impl Window {
         self.segments.is_empty()
     }
 
+    /// Nothing is listed but what was missed before it began.
+    pub fn is_blank(&self) -> bool {
+        self.segments.iter().all(|segment| segment.state == State::Gap && segment.parts.is_empty())
+    }
+
     /// The oldest segment that must stay for `span` microseconds of complete segments to be listed.
     pub fn oldest_within(&self, span: u64) -> Option<u64> {
         self.newest_within(span).map(|segment| segment.msn)

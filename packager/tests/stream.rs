@@ -352,13 +352,18 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
     again.tracks(&set);
     again.feed(&mut sources(&set, 30), 14.0, 0.0);
     let after = again.list("v0");
-    assert!(after.media_sequence >= before.segments.last().unwrap().msn + 2);
+    // What nobody has any more is listed as gaps, so that players find their place; then numbers beyond all that may
+    // have been used.
+    assert_eq!(after.media_sequence, before.segments.last().unwrap().msn, "the one that was open");
+    let first = after.segments.iter().position(|segment| !segment.gap).unwrap();
+    assert!(after.segments[first].msn >= before.segments.last().unwrap().msn + 2);
+    assert!(after.segments[..first].iter().all(|missed| missed.parts.is_empty() && missed.micros.is_some()));
     assert_eq!(
-        (after.discontinuity_sequence, after.segments[0].era),
-        (1, 2),
+        (after.discontinuity_sequence, after.segments[0].era, after.segments[first].era),
+        (0, 1, 2),
         "one that may have been, and its own"
     );
-    assert!(after.segments[0].discontinuity);
+    assert!(after.segments[0].discontinuity && after.segments[first].discontinuity);
     assert_eq!((after.part_target, after.target_duration), (before.part_target, before.target_duration));
     assert!(again.objects.keys().all(|path| path == "index.m3u8" || path.starts_with("t60spc/")));
 

@@ -62,8 +62,8 @@ impl Audience {
         let slot = self.slot(at);
         slot.sums.add(heard.delta);
         slot.stalled += u64::from(heard.first_stall);
-        if let Some(millis) = heard.started {
-            slot.started += 1;
+        slot.started += u64::from(heard.started);
+        if let Some(millis) = heard.startup {
             if self.starts.len() >= STARTS {
                 self.starts.pop_front();
             }

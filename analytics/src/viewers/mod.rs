@@ -121,7 +121,7 @@ impl Viewers {
         audience.heard(&heard, at);
         let total = self.total.entry(session.player).or_default();
         total.sums.add(heard.delta);
-        total.started += u64::from(heard.started.is_some());
+        total.started += u64::from(heard.started);
         total.failed += u64::from(heard.ended == Some(Outcome::Failed));
     }
 

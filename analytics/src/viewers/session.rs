@@ -54,8 +54,10 @@ pub enum Outcome {
 pub struct Heard {
     /// What was lived through since the report before.
     pub delta: Sums,
-    /// The first picture came so long after the wish, in milliseconds.
-    pub started: Option<f64>,
+    /// The first picture is on screen.
+    pub started: bool,
+    /// It came so long after the wish, in milliseconds, where that is known.
+    pub startup: Option<f64>,
     /// The attempt ended without a picture.
     pub ended: Option<Outcome>,
     /// The first stall of the session.
@@ -77,7 +79,9 @@ pub struct Session {
     pub began: i64,
     /// When it was last heard.
     pub heard: i64,
-    /// From the wish to play to the first picture, in milliseconds.
+    /// It has shown a picture.
+    pub started: bool,
+    /// From the wish to play to the first picture, in milliseconds, where somebody measured it.
     pub startup: Option<f64>,
     /// What it lived through.
     pub sums: Sums,
@@ -116,6 +120,8 @@ struct Talk {
     /// That was by its own clock.
     first_own: bool,
     state: Option<PlayState>,
+    /// When it said that it plays, by its own clock, if nothing told when its start began.
+    played: Option<i64>,
     /// It sends events of its own accord: requests no longer move time on.
     evented: bool,
     /// When media was last asked for, and what was buffered then.
@@ -133,6 +139,7 @@ impl Session {
             edge,
             began: at,
             heard: at,
+            started: false,
             startup: None,
             sums: Sums::default(),
             doing: "starting",
@@ -175,8 +182,8 @@ impl Session {
         self.buffer = beacon.now.buffer_ms;
         self.kbps = beacon.now.kbps.or(self.kbps);
         self.height = beacon.now.height.map(|height| height as u32).or(self.height);
-        if let (None, Some(millis)) = (self.startup, beacon.startup_ms) {
-            self.start(millis, &mut heard);
+        if let (false, Some(millis)) = (self.started, beacon.startup_ms) {
+            self.start(Some(millis), &mut heard);
         }
         self.become_of(beacon.state, beacon.status, &mut heard);
         heard
@@ -234,6 +241,7 @@ impl Session {
     fn states(&mut self, list: &Cmcd, state: PlayState, clock: i64, at: i64, heard: &mut Heard) {
         let before = self.talk.at;
         if before.is_some_and(|before| clock < before) {
+            self.learn_start(state, clock, heard);
             return;
         }
         let passed = before.map_or(0, |before| (clock - before).min(SILENT)) as f64;
@@ -243,15 +251,18 @@ impl Session {
         self.talk.at = Some(clock);
         match self.talk.state {
             Some(PlayState::Playing) => heard.delta.play += passed,
-            Some(PlayState::Rebuffering) if self.startup.is_some() => heard.delta.stall += passed,
+            Some(PlayState::Rebuffering) if self.started => heard.delta.stall += passed,
             _ => {}
         }
-        if state == PlayState::Playing && self.startup.is_none() {
+        if state == PlayState::Playing && !self.started {
             // Who was first heard by a request has its start measured here: its own clock may be another.
             let seen = if self.talk.first_own { clock - first } else { at - self.began };
-            // A start takes some time: a player that says 0 has not measured it.
-            let told = list.start_millis.filter(|millis| *millis > 0);
-            self.start(told.map_or(seen as f64, f64::from), heard);
+            // A start takes some time: a player that says 0 has not measured it, and one whose first word is that it
+            // plays has not told when it began.
+            let told = list.start_millis.map(i64::from).filter(|millis| *millis > 0);
+            let known = told.or(Some(seen).filter(|millis| *millis > 0));
+            self.talk.played = known.is_none().then_some(clock);
+            self.start(known.map(|millis| millis as f64), heard);
         }
         let stalls = state == PlayState::Rebuffering && self.talk.state == Some(PlayState::Playing);
         if stalls && list.stalls.is_none() {
@@ -263,7 +274,7 @@ impl Session {
             PlayState::Starting => "starting",
             PlayState::Playing => "playing",
             PlayState::Seeking => "seeking",
-            PlayState::Rebuffering if self.startup.is_none() => "starting",
+            PlayState::Rebuffering if !self.started => "starting",
             PlayState::Rebuffering => "stalled",
             PlayState::Paused => "paused",
             PlayState::Ended => "ended",
@@ -277,13 +288,24 @@ impl Session {
         }
     }
 
+    /// The word that a start began may be overtaken by the word that it plays: each takes a connection of its own.
+    fn learn_start(&mut self, state: PlayState, clock: i64, heard: &mut Heard) {
+        if state != PlayState::Starting {
+            return;
+        }
+        if let Some(played) = self.talk.played.take_if(|played| *played > clock) {
+            self.startup = Some((played - clock) as f64);
+            heard.startup = self.startup;
+        }
+    }
+
     /// Version 1: only requests, each with what is buffered. A session plays from the first request for media that is
     /// not of a start; a starved one stalled from when its buffer had run out until it asked again.
     fn requests(&mut self, list: &Cmcd, at: i64, heard: &mut Heard) {
         let first = *self.talk.first.get_or_insert(at);
         let media = !matches!(list.object, Some(ObjectType::Manifest | ObjectType::Other));
         let before = self.talk.at.replace(at).unwrap_or(at);
-        if self.startup.is_some() {
+        if self.started {
             let buffered = self.talk.media.map_or(PLAYS_ON, |(_, buffered)| buffered + 2_000);
             let passed = (at - before).clamp(0, buffered.min(SILENT)) as f64;
             let mut stall = 0.0;
@@ -298,9 +320,9 @@ impl Session {
             heard.delta.play += (passed - stall).max(0.0);
         } else if media && !list.starting {
             let millis = list.start_millis.map_or((at - first) as f64, f64::from);
-            self.start(millis, heard);
+            self.start(Some(millis), heard);
         }
-        if self.startup.is_some() {
+        if self.started {
             self.doing = "playing";
         }
         if media && let Some(buffered) = list.buffer_millis {
@@ -335,7 +357,7 @@ impl Session {
         }
         let asked = list.bitrate_kbps.filter(|_| list.object == Some(ObjectType::Video));
         let Some(kbps) = list.playhead_kbps.or(asked).map(f64::from) else { return };
-        if let Some(before) = self.kbps.filter(|before| self.startup.is_some() && *before != kbps) {
+        if let Some(before) = self.kbps.filter(|before| self.started && *before != kbps) {
             let (up, down) = if kbps > before { (1.0, 0.0) } else { (0.0, 1.0) };
             heard.delta.up += up;
             heard.delta.down += down;
@@ -344,14 +366,16 @@ impl Session {
         self.kbps = Some(kbps);
     }
 
-    fn start(&mut self, millis: f64, heard: &mut Heard) {
-        self.startup = Some(millis);
+    fn start(&mut self, millis: Option<f64>, heard: &mut Heard) {
+        self.started = true;
+        self.startup = millis;
         self.outcome = Outcome::Playing;
-        heard.started = Some(millis);
+        heard.started = true;
+        heard.startup = millis;
     }
 
     fn end(&mut self, before_start: Outcome, heard: &mut Heard) {
-        if self.startup.is_some() {
+        if self.started {
             self.outcome = if before_start == Outcome::Failed { Outcome::Failed } else { Outcome::Ended };
         } else if self.outcome == Outcome::Starting {
             self.outcome = before_start;

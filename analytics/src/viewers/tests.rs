@@ -164,6 +164,21 @@ fn events_of_version_2_give_stalls_by_their_times() {
 }
 
 #[test]
+fn a_start_is_what_was_told_of_it_in_whatever_order_and_nothing_else() {
+    let mut viewers = Viewers::default();
+    let mut say = |at: i64, line: &str| hear(&mut viewers, 5_000_000 + at, Carrier::Lines, line);
+    // The first word was overtaken on its way.
+    say(0, "e=ps,sid=\"swapped\",sn=2,sta=p,ts=1000700,v=2");
+    say(5, "e=ps,sid=\"swapped\",sn=1,sta=s,ts=1000000,v=2");
+    // It never came.
+    say(10, "e=ps,sid=\"lost\",sn=2,sta=p,ts=1000700,v=2");
+    say(20, "e=t,sid=\"lost\",sn=3,sta=p,ts=1002700,v=2");
+    let starts: Vec<_> = viewers.of(&stream()).map(|one| (&*one.short, one.started, one.startup)).collect();
+    assert!(starts.contains(&("swapped", true, Some(700.0))), "{starts:?}");
+    assert!(starts.contains(&("lost", true, None)), "{starts:?}");
+}
+
+#[test]
 fn requests_of_version_1_give_what_can_be_known_of_them() {
     let mut viewers = Viewers::default();
     let mut ask = |at: i64, more: &str| {

@@ -7,6 +7,7 @@ mod ffmpeg;
 pub mod ladder;
 mod nats;
 mod ports;
+pub mod room;
 mod rtsp;
 mod server;
 pub mod watch;

@@ -1,0 +1,102 @@
+//! Real footage becomes a ladder: every rung conforms, decodes without a complaint, and comes on screen.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aqueduct_tests::Outcome;
+use aqueduct_tests::publisher::clip::{footage, made};
+use aqueduct_tests::world::ladder::{aligned, brightness, sounds, span};
+use aqueduct_tests::world::watch::watch;
+use aqueduct_tests::world::{Player, Push, Server, Setting, browse, room};
+use tokio::sync::Mutex;
+
+/// The least effort: renditions are looked at here, and not how much a machine carries.
+const SETTINGS: [Setting<'_>; 2] = [("transcode.mode", "auto"), ("transcode.preset", "ultrafast")];
+const START: Duration = Duration::from_secs(20);
+/// Each of these takes most of a small machine.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The bundled film with a frame rate and keyframes as an encoder is told to make them, in this height.
+fn film(name: &str, height: u32, bitrate: &str) -> Outcome<PathBuf> {
+    let (film, filter) = (footage(), format!("fps=30,scale=-2:{height}"));
+    let film = film.to_string_lossy();
+    let mut arguments = vec!["-stream_loop", "-1", "-i", &film, "-t", "20", "-vf", &filter];
+    arguments.extend(["-c:v", "libx264", "-preset", "superfast", "-profile:v", "high", "-bf", "0"]);
+    arguments.extend(["-g", "30", "-keyint_min", "30", "-sc_threshold", "0"]);
+    arguments.extend(["-b:v", bitrate, "-maxrate", bitrate, "-bufsize", bitrate]);
+    arguments.extend(["-c:a", "aac", "-ac", "2", "-b:a", "128k"]);
+    made(name, &arguments)
+}
+
+/// Pushes a file over and over.
+fn push(server: &Server, name: &str, film: &std::path::Path) -> Outcome<Push> {
+    let (url, film) = (server.rtmp_url(name), film.to_string_lossy());
+    Push::start(&url, &["-re", "-stream_loop", "-1", "-i", &film, "-c", "copy"])
+}
+
+/// Pushes a film and looks at every rendition: the checker, the alignment, and what a decoder makes of it.
+async fn becomes_a_ladder(film: PathBuf, seconds: u64, heights: &[u64]) -> Outcome {
+    let name = "film";
+    let _turn = TURN.lock().await;
+    let server = Server::start(&SETTINGS).await?;
+    let _push = push(&server, name, &film)?;
+    server.playable(name, START).await?;
+    let url = server.playlist(name);
+    let (report, seen) =
+        tokio::try_join!(server.conforms(name, seconds), watch(&url, Duration::from_secs(seconds)))?;
+    let there: BTreeSet<u64> = seen.iter().map(|rendition| rendition.height()).collect();
+    // Sound is a rendition without a height.
+    let want: BTreeSet<u64> = heights.iter().copied().chain([0]).collect();
+    assert_eq!(there, want, "{}", server.log());
+    assert!(report.renditions > heights.len(), "{report}");
+    let compared = aligned(&seen)?;
+    assert!(compared as u64 >= seconds - 4, "only {compared} segments in {seconds} s");
+    for rendition in &seen {
+        if rendition.is_video() {
+            brightness(rendition).await?;
+        } else {
+            sounds(rendition).await?;
+        }
+    }
+    assert_eq!(server.metric("aqueduct_transcode_worker_losses_total", "").await?, 0.0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn footage_of_720_lines_becomes_a_ladder() -> Outcome {
+    let _room = room::half().await;
+    Box::pin(becomes_a_ladder(film("film-720p30.mp4", 720, "3M")?, span(12), &[720, 540, 360, 234])).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn footage_of_1080_lines_becomes_a_ladder() -> Outcome {
+    let _room = room::half().await;
+    Box::pin(becomes_a_ladder(film("film-1080p30.mp4", 1080, "5M")?, span(9), &[1080, 720, 540, 360, 234]))
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_rung_comes_on_screen_in_hls_js_without_a_stall() -> Outcome {
+    let _room = room::whole().await;
+    let _turn = TURN.lock().await;
+    let server = Server::start(&SETTINGS).await?;
+    let _push = push(&server, "film", &film("film-720p30.mp4", 720, "3M")?)?;
+    server.names("film", "640x360", START).await?;
+    // One way up and down again through four renditions, every three seconds.
+    let seconds = span(22);
+    let url = server.playlist("film");
+    let seen = browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await?;
+    for height in ["720", "540", "360", "234"] {
+        assert!(seen["shown"]["heights"][height].as_u64() >= Some(1), "{height} was never shown: {seen:#}");
+    }
+    assert!(seen["fatal"].is_null(), "{seen:#}");
+    assert_eq!(seen["stalls"].as_u64(), Some(0), "{seen:#}");
+    // A busy machine may cost a rung a segment: the player goes over to another rendition and says so.
+    let harmless = |error: &str| error == "fragGap" || error == "aborted";
+    let errors = seen["errors"].as_array().into_iter().flatten().filter_map(|error| error.as_str());
+    let errors: Vec<&str> = errors.filter(|error| !harmless(error)).collect();
+    assert!(errors.is_empty(), "{seen:#}\n{}\n{}", server.told("film").await?["transcode"], server.log());
+    assert!(seen["playedSeconds"].as_f64() >= Some(seconds as f64 - 2.0), "{seen:#}");
+    Ok(())
+}
