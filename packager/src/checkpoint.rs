@@ -53,12 +53,15 @@ pub struct Checkpoint {
     pub part_target: u32,
     /// When it was taken, in microseconds since 1970.
     pub wall_micros: i64,
+    /// Date of what comes next, in microseconds since 1970.
+    #[serde(default)]
+    pub next_micros: i64,
     /// The renditions' directories.
     #[serde(default)]
     pub directories: Directories,
     /// Of one that is resumed, the first number whose segment nobody has any more.
     #[serde(skip)]
-    pub missed_msn: u64,
+    pub missed_msn: Option<u64>,
 }
 
 /// Which directories an epoch has given to its renditions: one whose list has ended does not come back.
@@ -243,13 +246,18 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
+    /// Date of what comes next. One that an older version has written does not say.
+    pub(crate) fn next_date(&self) -> WallTime {
+        WallTime { micros: if self.next_micros > 0 { self.next_micros } else { self.wall_micros } }
+    }
+
     /// Itself, moved beyond every number that may have been used since; `None` when it is too old.
     fn resume(mut self, now: WallTime, within: Duration) -> Option<Self> {
         let elapsed = now.micros.checked_sub(self.wall_micros)?;
         if elapsed < 0 || i128::from(elapsed) > i128::try_from(within.as_micros()).ok()? {
             return None;
         }
-        self.missed_msn = self.next_msn;
+        self.missed_msn = Some(self.next_msn);
         self.next_msn = self.next_msn.saturating_add(SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000);
         self.next_part = self.next_part.saturating_add(PARTS_AHEAD);
         // The newest discontinuity may have come after it was taken; the next one must be another.
@@ -309,8 +317,9 @@ mod tests {
             target_duration: 1,
             part_target: 214,
             wall_micros: NOW.micros,
+            next_micros: 0,
             directories: Directories::default(),
-            missed_msn: 0,
+            missed_msn: None,
         }
     }
 

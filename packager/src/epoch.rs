@@ -81,7 +81,7 @@ impl Epoch {
             next_part: resumed.map_or(1, |at| at.next_part),
             starts: VecDeque::new(),
             era: resumed.map_or(0, |at| at.era),
-            missed: resumed.map(|at| (at.missed_msn, WallTime { micros: at.wall_micros })),
+            missed: resumed.and_then(|at| Some((at.missed_msn?, at.next_date()))),
             live: false,
             independent: true,
             relist: false,
@@ -404,9 +404,16 @@ impl Epoch {
             target_duration: control.target_duration,
             part_target: control.part_target,
             wall_micros: at.now.micros,
+            next_micros: self.next_date(at).micros,
             directories: self.directories(),
-            missed_msn: 0,
+            missed_msn: None,
         }
+    }
+
+    /// When what comes next was captured: where the reference's newest segment ends.
+    fn next_date(&self, at: &Moment) -> WallTime {
+        let reference = self.renditions.iter().find(|rendition| rendition.track.id == at.reference);
+        reference.and_then(|reference| reference.window.end_date()).unwrap_or(at.now)
     }
 
     fn directories(&self) -> Directories {

@@ -172,17 +172,19 @@ impl Rendition {
         if count == 0 || !self.window.is_empty() {
             return;
         }
-        let (longest, begins) =
-            (1_000_000 * i64::from(target_duration), start.clock.wall_at(MediaTime::flicks(start.at)));
-        let passed = begins.micros.saturating_sub(since.micros);
+        let longest = 1_000_000 * i64::from(target_duration);
+        let passed = start.clock.wall_at(MediaTime::flicks(start.at)).micros.saturating_sub(since.micros);
         let micros = (passed / count.cast_signed().max(1)).clamp(longest / 10, longest);
-        for (msn, ahead) in (from..start.msn).zip((1..=count).rev()) {
+        // The era before is one that may have begun since: only the last number is surely nobody's.
+        let era = start.era.saturating_sub(u64::from(start.discontinuity));
+        for (msn, before) in (from..start.msn).zip(0..) {
+            let last = msn + 1 == start.msn;
             let opening = Opening {
                 msn,
-                era: start.era.saturating_sub(u64::from(start.discontinuity)),
-                discontinuity: msn == from,
+                era: era.saturating_sub(u64::from(!last)),
+                discontinuity: last,
                 map: self.map.clone(),
-                date: begins.offset(-micros.saturating_mul(ahead.cast_signed())),
+                date: since.offset(micros.saturating_mul(before)),
             };
             self.window.close(&opening, micros.cast_unsigned());
         }

@@ -129,6 +129,12 @@ impl Window {
         after.flat_map(|segment| &segment.parts).map(|part| part.micros).sum()
     }
 
+    /// When the newest segment that is complete ends.
+    pub fn end_date(&self) -> Option<WallTime> {
+        let newest = self.segments.iter().rev().find(|segment| segment.state != State::Open)?;
+        Some(newest.date.offset(newest.micros.cast_signed()))
+    }
+
     /// Microseconds of complete segments.
     pub fn micros(&self) -> u64 {
         self.segments.iter().map(|segment| segment.micros).sum()

@@ -360,10 +360,10 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
     assert!(after.segments[..first].iter().all(|missed| missed.parts.is_empty() && missed.micros.is_some()));
     assert_eq!(
         (after.discontinuity_sequence, after.segments[0].era, after.segments[first].era),
-        (0, 1, 2),
+        (0, 0, 2),
         "one that may have been, and its own"
     );
-    assert!(after.segments[0].discontinuity && after.segments[first].discontinuity);
+    assert!(after.segments[first - 1].discontinuity && after.segments[first].discontinuity);
     assert_eq!((after.part_target, after.target_duration), (before.part_target, before.target_duration));
     assert!(again.objects.keys().all(|path| path == "index.m3u8" || path.starts_with("t60spc/")));
 
