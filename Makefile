@@ -40,7 +40,8 @@ test: web
 	cd web && npm test --silent
 	# All at once, with the features that the tests have: the server that they start is built of the same parts.
 	$(CARGO) build --locked --workspace --all-targets
-	SERVER_UNDER_TEST=$(abspath $(TARGET))/debug/aqueduct $(CARGO) test --locked --workspace
+	# Tests wait more than they work, so there are more of them at once than cores; each takes its room (tests/src/world/room.rs).
+	RUST_TEST_THREADS=4 SERVER_UNDER_TEST=$(abspath $(TARGET))/debug/aqueduct $(CARGO) test --locked --workspace
 
 check:
 	@scripts/setup.sh build check

@@ -29,7 +29,10 @@ impl Nats {
     /// When it is not installed or does not start.
     pub async fn start() -> Outcome<Self> {
         let port = free_port()?;
-        let dir = std::env::temp_dir().join(format!("aqueduct-nats-{}-{port}", std::process::id()));
+        // It waits for the disk at every word that it keeps, and a suite that compiles beside it keeps the disk busy.
+        let memory = PathBuf::from("/dev/shm");
+        let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let dir = folder.join(format!("aqueduct-nats-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         let spawned = Command::new("nats-server")
             .args(["-js", "-sd", &dir.display().to_string(), "-a", "127.0.0.1", "-p", &port.to_string()])

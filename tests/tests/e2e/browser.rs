@@ -74,7 +74,7 @@ async fn our_page_rides_out_fifty_milliseconds_of_jitter() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_page_plays_on_when_a_killed_pusher_returns() -> Outcome {
-    let _room = room::whole().await;
+    let _room = room::half().await;
     let _turn = TURN.lock().await;
     let server = Server::start(&[]).await?;
     let (url, clip) = (server.rtmp_url("back"), Drawing::default().path()?);

@@ -7,6 +7,7 @@ use aqueduct_tests::publisher::clip::Clip;
 use aqueduct_tests::publisher::script::{Script, Wrapping};
 use aqueduct_tests::world::{Drawing, Nats, Player, Publishing, Server, browse, free_udp_port, room};
 use aqueduct_tests::{Outcome, now};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,18 +131,27 @@ async fn pair(nats: &Nats) -> Outcome<(Server, Server, Server, [Publishing; 2])>
     Ok((one, two, edge, [first, second]))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_page_plays_on_when_the_origin_is_killed_and_a_standby_takes_over() -> Outcome {
-    let _room = room::whole().await;
-    let nats = Nats::start().await?;
-    let (one, two, edge, _pushes) = pair(&nats).await?;
-    let page = format!("http://{}/watch/live/show", edge.http_address());
-    let watching = tokio::spawn(async move { browse(&page, Player::Page, 30, &[]).await });
+/// Somebody who watches at the edge for half a minute, and has begun to.
+async fn watched(edge: &Server, player: Player) -> Outcome<JoinHandle<Outcome<serde_json::Value>>> {
+    let url = match player {
+        Player::Page => edge.watch_page("show"),
+        _ => edge.playlist("show"),
+    };
+    let watching = tokio::spawn(async move { browse(&url, player, 30, &["--settle", "0"]).await });
     let begun = now();
     while edge.metric("aqueduct_http_requests_total", "class=\"part\"").await? < 40.0 {
         assert!(now() - begun < PATIENCE, "nobody watches:\n{}", edge.log());
         sleep(Duration::from_millis(100)).await;
     }
+    Ok(watching)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_page_plays_on_when_the_origin_is_killed_and_a_standby_takes_over() -> Outcome {
+    let _room = room::half().await;
+    let nats = Nats::start().await?;
+    let (one, two, edge, _pushes) = pair(&nats).await?;
+    let watching = watched(&edge, Player::Page).await?;
     holds(&two, 0.0).await?;
     let before = newest(&edge).await?;
     drop(one);
@@ -156,10 +166,11 @@ async fn our_page_plays_on_when_the_origin_is_killed_and_a_standby_takes_over() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_origin_that_drains_hands_its_streams_over_and_they_go_on_in_place() -> Outcome {
-    let _room = room::quarter().await;
+async fn an_origin_that_drains_hands_its_streams_over_and_hls_js_plays_on() -> Outcome {
+    let _room = room::half().await;
     let nats = Nats::start().await?;
     let (mut one, two, edge, _pushes) = pair(&nats).await?;
+    let watching = watched(&edge, Player::Hls).await?;
     let before = newest(&edge).await?;
     one.terminate().await?;
     goes_on(&edge, &before).await?;
@@ -167,6 +178,10 @@ async fn an_origin_that_drains_hands_its_streams_over_and_they_go_on_in_place() 
     holds(&two, 1.0).await?;
     follows(&edge, &two).await?;
     edge.conforms("show", 5).await?;
+    // Stock hls.js finds the new numbers' place behind what was missed.
+    let seen = watching.await??;
+    println!("hls.js: {} s of 30 played, longest stall {} s", seen["playedSeconds"], seen["longestStall"]);
+    assert!(seen["playedSeconds"].as_f64() > Some(15.0) && seen["fatal"].is_null(), "{seen:#}");
     Ok(())
 }
 

@@ -233,7 +233,7 @@ async fn what_has_waked_is_whole_aligned_and_lawful() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hls_js_switches_onto_rungs_that_sleep() -> Outcome {
-    let _room = room::whole().await;
+    let _room = room::half().await;
     let show = Show::begin("10s").await?;
     show.all_asleep().await?;
     // Lines of 180, 270, 180, 120 and back. The first that wakes has media of the segment that is open. The second one

@@ -217,7 +217,7 @@ fn only(seen: &Value, protocol: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_on_another_host_plays_from_edges_behind_a_shield_over_http2_and_http3() -> Outcome {
-    let _room = room::whole().await;
+    let _room = room::half().await;
     let net = match Net::new() {
         Ok(net) => net,
         Err(reason) => {

@@ -18,9 +18,11 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+/// What it lists that is there: a gap is not.
 fn files(list: &MediaPlaylist) -> impl Iterator<Item = &str> {
-    let parts = list.segments.iter().flat_map(|segment| &segment.parts).map(|part| part.uri.as_str());
-    parts.chain(list.segments.iter().map(|segment| segment.uri.as_str())).filter(|uri| !uri.is_empty())
+    let parts = list.segments.iter().flat_map(|segment| &segment.parts).filter(|part| !part.gap);
+    let segments = list.segments.iter().filter(|segment| !segment.gap).map(|segment| segment.uri.as_str());
+    parts.map(|part| part.uri.as_str()).chain(segments).filter(|uri| !uri.is_empty())
 }
 
 async fn media(client: &Client, index: &str) -> Outcome<Vec<String>> {

@@ -59,7 +59,7 @@ fn assert_whole(seen: &[Rendition]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_takes_over_and_the_main_one_gets_back_while_viewers_watch() -> Outcome {
-    let _room = room::whole().await;
+    let _room = room::half().await;
     let _turn = TURN.lock().await;
     let server = Server::start(&[("stream", SHOW)]).await?;
     let (main, backup) = both(&server, &long("backup.mp4")).await?;
@@ -114,7 +114,7 @@ async fn a_backup_takes_over_and_the_main_one_gets_back_while_viewers_watch() ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_with_another_picture_is_a_discontinuity_with_a_new_init() -> Outcome {
-    let _room = room::whole().await;
+    let _room = room::half().await;
     let _turn = TURN.lock().await;
     let server = Server::start(&[("stream", SHOW)]).await?;
     let (main, _backup) = both(&server, &other()).await?;

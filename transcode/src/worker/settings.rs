@@ -100,9 +100,11 @@ fn text(options: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 /// makes it write the 4-byte lengths that samples have, so that its buffer goes out as it is.
 fn x264(rung: &Rung, threads: u32) -> Settings {
     let sliced = u8::from(threads > 1);
+    // What makes a stream High rather than Baseline: the fastest preset goes without, and a rung that changes its
+    // preset keeps what CODECS says of it (CMAF-5).
     let params = format!(
         "annexb=0:keyint=infinite:scenecut=0:open-gop=0:bframes=0:stitchable=1:repeat-headers=0:nal-hrd=none:aud=0:\
-         force-cfr=1:sliced-threads={sliced}:ipratio=1.3"
+         force-cfr=1:sliced-threads={sliced}:ipratio=1.3:8x8dct=1"
     );
     let mut options = text(&[
         ("preset", rung.preset.as_str()),
