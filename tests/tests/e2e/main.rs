@@ -12,6 +12,7 @@ mod dashboard;
 mod demand;
 mod deploy;
 mod drain;
+mod faults;
 mod footage;
 mod hdr;
 mod hostile;
