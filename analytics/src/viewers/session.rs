@@ -20,6 +20,10 @@ const BEFORE: f64 = 6.0 * 3_600_000.0;
 /// Switches that go back and forth within [`OSCILLATING_WITHIN`] are an oscillation from this many on (QOE-20).
 const OSCILLATING: usize = 4;
 const OSCILLATING_WITHIN: i64 = 30_000;
+/// How long a node goes on counting who has left it, in milliseconds (QOE-23).
+const COUNTED_FOR: i64 = 30_000;
+/// Nodes that are remembered for it.
+const NODES: usize = 2;
 
 /// How a session speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -103,7 +107,11 @@ pub struct Session {
     pub closed: bool,
     talk: Talk,
     switches: [(i64, bool); OSCILLATING],
+    /// Nodes that it has left, and when; most never do.
+    left: Option<Box<Left>>,
 }
+
+type Left = [Option<(Arc<str>, i64)>; NODES];
 
 /// What is remembered of what it said.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +160,31 @@ impl Session {
             closed: false,
             talk: Talk::default(),
             switches: [(0, false); OSCILLATING],
+            left: None,
         }
+    }
+
+    /// It is heard by this node from `at` on.
+    pub fn came_to(&mut self, edge: &Arc<str>, at: i64) {
+        if self.edge == *edge {
+            return;
+        }
+        let before = std::mem::replace(&mut self.edge, edge.clone());
+        let left = self.left.get_or_insert_default();
+        left.rotate_right(1);
+        left[0] = Some((before, at));
+    }
+
+    /// By how many nodes besides its own it is counted at `now`. `counts` says whether a node is there to do so.
+    pub fn counted_besides(&self, now: i64, counts: impl Fn(&str) -> bool) -> u32 {
+        let mut before: Vec<&Arc<str>> = Vec::new();
+        for (node, at) in self.left.iter().flat_map(|left| left.iter().flatten()) {
+            let counted = now - at < COUNTED_FOR && *node != self.edge && counts(node);
+            if counted && !before.contains(&node) {
+                before.push(node);
+            }
+        }
+        before.len() as u32
     }
 
     /// Takes a beacon that came at `at`. One that was overtaken by a later one says nothing new.
