@@ -4,9 +4,11 @@
 //   node play.mjs --url URL --player page|hls|shaka --seconds N [--settle N] [--clock] [--screenshot FILE.png]
 //                 [--width N --height N] [--scheme light|dark] [--trace FILE.json] [--verbose] [--pages DIR]
 //                 [--switch SECONDS] [--h3 CERT.pem | --trust CERT.pem] [--cmcd query|headers|events] [--freeze AT:FOR,…]
+//                 [--sid NAME]
 //
 // `--switch` forces another rendition so often, up and down in turn through all of them (player `hls`).
 // `--cmcd` has a stock player report itself: on its requests, or by events of version 2 to the stream's `beacon`.
+// `--sid` names its session (player `hls` with events).
 // `--freeze` cuts the network: so many milliseconds after the first picture, for so many.
 // `--h3` loads URL over HTTP/3 and nothing else, from a server with this certificate; the result says what came over which
 // protocol. `--trust` believes that certificate, without HTTP/3, and tells the same. `--pages` takes the page and its assets from a folder (web/dist) instead of those built into the server.
@@ -50,6 +52,7 @@ function options() {
         h3: { type: 'string' },
         cmcd: { type: 'string', default: '' },
         freeze: { type: 'string', default: '' },
+        sid: { type: 'string', default: '' },
         trust: { type: 'string' },
       },
     });
@@ -211,7 +214,7 @@ async function main() {
   const said = [];
   try {
     const page = await prepare(browser, want, said);
-    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}&cmcd=${want.cmcd}${want.verbose ? '&debug' : ''}`;
+    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}&cmcd=${want.cmcd}${want.sid && `&sid=${encodeURIComponent(want.sid)}`}${want.verbose ? '&debug' : ''}`;
     await page.goto(target, { waitUntil: 'commit' });
     const cuts = want.freeze ? freeze(page, want.freeze.split(',').map((cut) => cut.split(':').map(Number))) : undefined;
     const samples = await observe(page, Number(want.seconds), Number(want.switch));
