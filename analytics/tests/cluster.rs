@@ -1,4 +1,5 @@
 //! Viewers of a cluster are counted once, however they move between its nodes (QOE-23).
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 use std::time::{Duration, Instant};
 

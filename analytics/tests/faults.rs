@@ -1,5 +1,6 @@
 //! Faults of a publisher, planted one by one before a whole board: each gives its advice within fifteen seconds of the
 //! stream's time, and is gone when it is cured; a healthy stream hears nothing (QOE 4).
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 use std::time::{Duration, Instant};
 
@@ -45,16 +46,16 @@ impl World {
     #[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
     fn new() -> Self {
         let (board, stream): (_, StreamName) = (Board::default(), "live/show".parse().unwrap());
-        let mut world = Self { board, stream, now: Instant::now(), wall: 1_763_634_000_000 };
+        let world = Self { board, stream, now: Instant::now(), wall: 1_763_634_000_000 };
         let stream = world.stream.clone();
         let encoder = "obs".into();
-        world.hear(Event::PublishStarted {
+        world.hear(&Event::PublishStarted {
             stream: stream.clone(),
             protocol: Protocol::Rtmp,
             encoder,
             resumed: false,
         });
-        world.hear(Event::PackagerLive {
+        world.hear(&Event::PackagerLive {
             stream,
             epoch: "e1".into(),
             target_duration: 2,
@@ -63,8 +64,8 @@ impl World {
         world
     }
 
-    fn hear(&mut self, event: Event) {
-        self.board.record(&event, self.now);
+    fn hear(&self, event: &Event) {
+        self.board.record(event, self.now);
     }
 
     /// A second of the stream, with `missing` frames.
@@ -73,11 +74,11 @@ impl World {
         for _ in 0..5 {
             let (kind, bytes) = (TrackKind::Video, 75_000);
             let (duration_micros, lag_micros) = (200_000, 3_000);
-            self.hear(Event::Part { stream: stream.clone(), kind, bytes, duration_micros, lag_micros });
+            self.hear(&Event::Part { stream: stream.clone(), kind, bytes, duration_micros, lag_micros });
         }
-        self.hear(Event::Ingest { stream: stream.clone(), protocol: Protocol::Rtmp, tick });
+        self.hear(&Event::Ingest { stream: stream.clone(), protocol: Protocol::Rtmp, tick });
         if missing > 0 {
-            self.hear(Event::Anomaly { stream, kind: Anomaly::Gap, count: missing });
+            self.hear(&Event::Anomaly { stream, kind: Anomaly::Gap, count: missing });
         }
         self.now += Duration::from_secs(1);
         self.wall += 1_000;
@@ -255,7 +256,7 @@ fn sound_that_is_too_quiet_to_be_heard() {
         };
         let sound = vec![quiet];
         let what = Transcode::Tick(TranscodeTick { sound, ..TranscodeTick::default() });
-        world.hear(Event::Transcode { stream: world.stream.clone(), what });
+        world.hear(&Event::Transcode { stream: world.stream.clone(), what });
         world.second(healthy(second), 0);
         first = first.or((!world.advice().is_empty()).then_some(second + 1));
     }

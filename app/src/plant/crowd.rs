@@ -5,7 +5,7 @@ use std::time::Duration;
 use aqueduct_common::event::{Carrier, EventSender, IngestTick, PictureTick, Protocol, Report};
 use aqueduct_common::track::TrackKind;
 use aqueduct_common::{Event, StreamName, WallTime};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Streams, and viewers of each: 10,000 sessions in all.
@@ -21,9 +21,9 @@ pub async fn run(events: EventSender, rate: u32, stop: CancellationToken) {
     streams.iter().for_each(|stream| begin(&events, stream));
     let mut bursts = tokio::time::interval(BURST);
     bursts.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (began, mut sent) = (Instant::now(), 0u64);
-    while stop.run_until_cancelled(bursts.tick()).await.is_some() {
-        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+    let (began, mut sent) = (bursts.tick().await, 0u64);
+    while let Some(now) = stop.run_until_cancelled(bursts.tick()).await {
+        let due = ((now - began).as_secs_f64() * f64::from(rate)) as u64;
         while sent < due {
             if let Some(stream) = streams.get((sent % u64::from(STREAMS)) as usize) {
                 events.send(one(stream, sent / u64::from(STREAMS), rate / STREAMS));

@@ -38,7 +38,7 @@ pub(super) fn sparkline(values: impl DoubleEndedIterator<Item = f64>, width: usi
     values.reverse();
     let most = values.iter().copied().fold(0.0, f64::max);
     let bar = |value: f64| {
-        if !(value > 0.0) {
+        if value.is_nan() || value <= 0.0 {
             return ' ';
         }
         BARS[((value / most * 8.0).ceil() as usize).clamp(1, 8) - 1]
