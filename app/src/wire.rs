@@ -136,7 +136,7 @@ impl Node {
     fn new(plan: &Plan, relay: Option<SocketAddr>, role: &'static str, keys: Option<&KeyRing>) -> Self {
         let (events, heard) = event::bus(EVENTS);
         let (board, waiting) = observe::board(plan, role);
-        tokio::spawn(aqueduct_analytics::run(board.clone(), heard));
+        observe::start(board.clone(), heard);
         let (addresses, ready) = (Addresses::default(), Arc::new(AtomicBool::new(true)));
         let nodes = Nodes::start(plan, relay, events.clone());
         let doctor = Arc::new(Doctor::new(board.clone(), keys.cloned().map(Arc::new)));
