@@ -6,8 +6,8 @@
 //   node sessions.mjs [--server FILE] [--sessions 20] [--seconds 20] [--players page,hls] [--json]
 //
 // `page` is ours, by its beacon; `hls` is stock hls.js with CMCD version 2 events. Players that speak version 1 cannot say how
-// long a stall was, so nothing is compared of them. Stalls are cuts of the network, drawn anew for each session from a
-// fixed seed; the server is started here with the demo's picture, on ports of its own.
+// long a stall was, so nothing is compared of them. Stalls are planted by starving the network, drawn anew for
+// each session from a fixed seed; the server is started here with the demo's picture, on ports of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -113,7 +113,7 @@ function cuts(random, seconds) {
 async function play(server, player, n, seconds, planted) {
   const url = player === 'page' ? `${server.http}/watch/live/show` : `${server.http}/live/show/index.m3u8`;
   const more = player === 'page' ? [] : ['--cmcd', 'events', '--sid', `n${n}-of-hls`];
-  if (planted.length > 0) more.push('--freeze', planted.map((cut) => cut.join(':')).join(','));
+  if (planted.length > 0) more.push('--starve', planted.map((cut) => cut.join(':')).join(','));
   const args = ['play.mjs', '--url', url, '--player', player, '--seconds', String(seconds), '--settle', '0', ...more];
   const child = spawn(process.execPath, args, { cwd: HERE, stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -156,7 +156,7 @@ function line(n, { player, planted, seen, session, off, good }) {
   return [
     String(n).padStart(2),
     player.padEnd(4),
-    `${planted.length} cuts`,
+    `starved ${planted.length} times`,
     `start-up ${fixed(seen.startup, 3)} s (${fixed(off.startup, 0)} ms off)`,
     `stalls ${seen.stalls}/${session.stalls}`,
     `waiting ${fixed(seen.stall, 2)} of ${fixed(seen.stall + seen.play, 2)} s (${fixed(off.points, 2)} points off)`,

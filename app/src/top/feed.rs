@@ -44,7 +44,13 @@ impl Feed {
     /// Asks once, to say at once what is wrong.
     pub(super) async fn try_once(&self) -> Result<(), String> {
         let answer = self.get("/api/v1/overview").await.map_err(|error| self.words(&error))?;
-        answer.bytes(MOST).await.map(|_| ()).map_err(|error| self.words(&error))
+        let body = answer.bytes(MOST).await.map_err(|error| self.words(&error))?;
+        let overview: Value = serde_json::from_slice(&body).unwrap_or_default();
+        // Any path of the operator's port answers with its page.
+        if overview["node"].is_string() {
+            return Ok(());
+        }
+        Err(format!("{} is no operator's port of Aqueduct: give its admin.listen, without a path", self.url))
     }
 
     /// Listens until nobody hears `news` any more. The stream that is wanted besides is put into what comes back.
@@ -155,6 +161,8 @@ mod tests {
             let body = match text.split(' ').nth(1).unwrap() {
                 "/api/v1/live" => "event: hello\ndata: {}\n\n",
                 path if path.contains("/series") => "{\"count\":0}",
+                path if path.starts_with("/elsewhere") => "<!doctype html>",
+                "/api/v1/overview" => "{\"node\":\"origin-1\"}",
                 _ => "{\"name\":\"live/show\"}",
             };
             let status = if text.contains("Bearer good") { "200 OK" } else { "401 Unauthorized" };
@@ -172,6 +180,8 @@ mod tests {
         tokio::spawn(node(listener, asked));
         let refused = Feed::new(url.clone(), None).try_once().await.unwrap_err();
         assert!(refused.contains("AQUEDUCT_TOKEN"), "{refused}");
+        let elsewhere = Feed::new(url.join("/elsewhere"), Some("good".into()));
+        assert!(elsewhere.try_once().await.unwrap_err().contains("admin.listen"));
         let feed = Feed::new(url, Some("good".into()));
         feed.try_once().await.unwrap();
         let (news, mut heard) = mpsc::channel(64);

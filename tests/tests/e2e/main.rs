@@ -33,6 +33,7 @@ mod sources;
 mod steering;
 mod timestamps;
 mod token;
+mod top;
 mod tracks;
 mod transcode_alignment;
 mod transcode_fallback;
