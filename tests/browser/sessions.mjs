@@ -22,6 +22,8 @@ const STARTUP_MS = 50;
 const RATIO_POINTS = 0.2;
 /** How long the server may take to be ready, and a session to be known to it (milliseconds). */
 const PATIENCE = 30_000;
+/** A page that was left says no more after so long (milliseconds). */
+const LAST_WORDS = 1_500;
 const sleep = (millis) => new Promise((done) => setTimeout(done, millis));
 
 function options() {
@@ -126,13 +128,15 @@ async function play(server, player, n, seconds, planted) {
   return { startup: seen.firstPictureMillis / 1000, stalls, stall: stallSeconds, play: seen.playedSeconds };
 }
 
-/** What the server says of the session that began last. */
+/** What the server says of the session that began last, once its last words are in. */
 async function told(server, player, since) {
   const wanted = player === 'page' ? 'aqueduct' : 'cmcd';
-  for (const until = Date.now() + PATIENCE; Date.now() < until; await sleep(200)) {
+  let before = null;
+  for (const until = Date.now() + PATIENCE; Date.now() < until; await sleep(LAST_WORDS)) {
     const { sessions } = await (await fetch(`${server.admin}/api/v1/streams/live/show/sessions`)).json();
     const found = sessions.find((one) => one.player === wanted && one.heard >= since && one.state !== 'starting');
-    if (found) return found;
+    if (found && found.heard === before) return found;
+    before = found?.heard ?? null;
   }
   throw new Error(`the server has not heard of the session of ${player}`);
 }
@@ -145,6 +149,8 @@ function compare(player, planted, seen, session) {
     stalls: session.stalls - seen.stalls,
     points: ((session.rebuffer_ratio ?? 0) - share(seen.stall, seen.play)) * 100,
   };
+  // hls.js says nothing when it is left: of its last seconds only the waiting can be compared.
+  if (player === 'hls') off.points = ((session.stall - seen.stall) / (seen.stall + seen.play)) * 100;
   // CMCD has no word for the wish to play: its start-up begins with its first request, which the page's clock does not see.
   const startup = player === 'page' ? off.startup !== null && Math.abs(off.startup) <= STARTUP_MS : true;
   const good = startup && off.stalls === 0 && Math.abs(off.points) <= RATIO_POINTS;
