@@ -296,6 +296,12 @@ impl Session {
             self.talk.played = known.is_none().then_some(clock);
             self.start(known.map(|millis| millis as f64), heard);
         }
+        // A request for media may overtake the word that it plays, and then has told of no start.
+        let unknown = self.started && self.startup.is_none() && self.talk.played.is_none();
+        if state == PlayState::Playing && unknown && (1..PLAYS_ON).contains(&(at - self.began)) {
+            self.startup = Some((at - self.began) as f64);
+            heard.startup = self.startup;
+        }
         let stalls = state == PlayState::Rebuffering && self.talk.state == Some(PlayState::Playing);
         if stalls && list.stalls.is_none() {
             heard.first_stall = self.sums.stalls == 0.0;
@@ -351,8 +357,10 @@ impl Session {
             heard.delta.stall += stall;
             heard.delta.play += (passed - stall).max(0.0);
         } else if media && !list.starting {
-            let millis = list.start_millis.map_or((at - first) as f64, f64::from);
-            self.start(Some(millis), heard);
+            // As below: 0 was not measured.
+            let told = list.start_millis.map(i64::from).filter(|millis| *millis > 0);
+            let known = told.or(Some(at - first)).filter(|millis| *millis > 0);
+            self.start(known.map(|millis| millis as f64), heard);
         }
         if self.started {
             self.doing = "playing";
