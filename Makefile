@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
 # toolchain is installed first (scripts/setup.sh says what).
 
-.PHONY: help demo demo-edge test check bench build web obs-check fuzz clean
+.PHONY: help demo demo-edge test check bench build web obs-check sessions-check fuzz clean
 
 CARGO ?= cargo
 # Where cargo puts what it builds.
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench      ours beside the peers, in one run'
 	@echo 'make build      the release binary with its pages: target/release/aqueduct'
 	@echo 'make obs-check  a real OBS pushes for a minute and plays (needs obs-studio; installs it)'
+	@echo 'make sessions-check  twenty sessions with stalls: what the server says of them beside what their pages measured'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (60) each; needs a nightly compiler'
 
 demo:
@@ -58,6 +59,10 @@ bench: build
 obs-check: build
 	@scripts/setup.sh obs
 	tests/obs/run.sh
+
+sessions-check: build
+	@scripts/setup.sh build test
+	cd tests/browser && node sessions.mjs --server $(abspath $(TARGET))/release/aqueduct
 
 fuzz:
 	@scripts/setup.sh fuzz

@@ -169,6 +169,8 @@ struct Inner {
     served: Vec<(StreamName, u32)>,
     /// and that others do, by their names.
     served_elsewhere: BTreeMap<String, Vec<(StreamName, u32)>>,
+    /// Viewers that two nodes count at this moment.
+    twice: u64,
     /// Reports that other nodes are to hear of, where there are any.
     outbox: Option<Outbox>,
     alerts: Alerts,
@@ -206,6 +208,7 @@ impl Board {
             nodes,
             served: Vec::new(),
             served_elsewhere: BTreeMap::new(),
+            twice: 0,
             outbox: cluster.then(Outbox::default),
             alerts: Alerts::new(rules(&thresholds), saved.clone(), now),
             happened: VecDeque::new(),
@@ -314,6 +317,11 @@ impl Board {
         self.lock().metrics.render()
     }
 
+    /// OTLP messages given up since the start.
+    pub fn set_exports_dropped(&self, dropped: u64) {
+        self.lock().metrics.set_exports_dropped(dropped);
+    }
+
     /// Hears what is told from now on. Who is too far behind misses the oldest.
     pub fn listen(&self) -> broadcast::Receiver<Told> {
         self.told.subscribe()
@@ -371,7 +379,7 @@ impl Inner {
         self.lost = Lost { events: dropped.0, reports: dropped.1, records };
         self.streams.sweep(now);
         self.nodes.sweep(wall);
-        self.count_viewers();
+        self.count_viewers(wall);
         self.viewers.make_room();
         let before: Vec<(StreamName, HealthState)> =
             self.streams.watched().map(|(view, watch)| (view.name.clone(), watch.state())).collect();
@@ -402,14 +410,18 @@ impl Inner {
         told
     }
 
-    /// Viewers of each stream over all nodes that are there.
-    fn count_viewers(&mut self) {
+    /// Viewers of each stream over all nodes that are there. Who moves from one to another is counted by both for a
+    /// while, and told once where its session is known.
+    fn count_viewers(&mut self, wall: i64) {
         let here: Vec<String> =
             self.nodes.all().filter(|node| node.state != "gone").map(|node| node.node.clone()).collect();
         self.served_elsewhere.retain(|node, _| here.contains(node));
         let elsewhere = self.served_elsewhere.values().flatten();
         let all: Vec<(StreamName, u32)> = self.served.iter().chain(elsewhere).cloned().collect();
-        self.streams.set_viewers(&all);
+        let counts = |node: &str| *node == *self.node || self.served_elsewhere.contains_key(node);
+        let twice = self.viewers.counted_twice(wall, counts);
+        self.twice = twice.values().copied().map(u64::from).sum();
+        self.streams.set_viewers(&all, &twice);
     }
 
     /// Streams whose health is another than it was.
@@ -495,6 +507,7 @@ impl Inner {
                 _ => nodes.up += 1,
             }
         }
+        viewers = viewers.saturating_sub(self.twice);
         let mut alerts = AlertCounts::default();
         for alert in self.alerts.active().iter().filter(|alert| alert.suppressed_by.is_none()) {
             match alert.severity.as_str() {

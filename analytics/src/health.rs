@@ -139,8 +139,12 @@ pub struct Second {
     pub lost: Vec<(String, String)>,
     /// Share of viewing time that went by waiting, over the last minute, and how many sessions that is of.
     pub rebuffer: Option<(f64, u64)>,
-    /// For how long nothing has been heard in the renditions' sound, in seconds. Known where loudness is looked after.
+    /// For how long nothing has been heard, in seconds.
     pub silent: u32,
+    /// For how long nothing has been to be seen, in seconds.
+    pub black: u32,
+    /// For how long the picture has stood still, in seconds.
+    pub frozen: u32,
 }
 
 /// One second of the past, as far as judgements need it.

@@ -94,6 +94,7 @@ pub struct Metrics {
     pull: PullMetrics,
     qoe: QoeMetrics,
     events_dropped: Level,
+    exports_dropped: Total,
     series: Level,
 }
 
@@ -143,6 +144,7 @@ impl Default for Metrics {
             pull: PullMetrics::default(),
             qoe: QoeMetrics::default(),
             events_dropped: Gauge::default(),
+            exports_dropped: Counter::default(),
             series: Gauge::default(),
         };
         metrics.register_ingest();
@@ -221,6 +223,8 @@ impl Metrics {
             "Events lost since the start because nobody kept up",
             self.events_dropped.clone(),
         );
+        let help = "OTLP messages given up because the collector was away or refused them";
+        r.register("otlp_dropped", help, self.exports_dropped.clone());
         r.register("metrics_streams", "Streams that have a label of their own", self.series.clone());
     }
 
@@ -301,6 +305,11 @@ impl Metrics {
     /// Events lost since the start.
     pub fn set_events_dropped(&self, dropped: u64) {
         self.events_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
+    }
+
+    /// OTLP messages given up since the start.
+    pub fn set_exports_dropped(&self, dropped: u64) {
+        self.exports_dropped.inc_by(dropped.saturating_sub(self.exports_dropped.get()));
     }
 
     /// Brings what viewers live through, and alerts, to what they are.

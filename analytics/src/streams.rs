@@ -1,6 +1,6 @@
 //! What each stream is doing: the state machine of QOE-25 and the newest figures, from events alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use aqueduct_common::StreamName;
@@ -282,7 +282,7 @@ impl Streams {
     pub(crate) fn turn(
         &mut self,
         viewers: &Viewers,
-        present: &std::collections::HashMap<StreamName, Present>,
+        present: &HashMap<StreamName, Present>,
         relay: Option<f64>,
         now: i64,
     ) -> Vec<Turned> {
@@ -296,14 +296,17 @@ impl Streams {
     }
 
     /// Viewers of each stream over all nodes.
-    pub fn set_viewers(&mut self, viewers: &[(StreamName, u32)]) {
-        for entry in self.entries.values_mut() {
-            entry.view.viewers = 0;
+    pub fn set_viewers(&mut self, counts: &[(StreamName, u32)], twice: &HashMap<StreamName, u32>) {
+        let mut sums: HashMap<&StreamName, (u32, u32)> = HashMap::new();
+        for (stream, count) in counts {
+            let (sum, most) = sums.entry(stream).or_default();
+            (*sum, *most) = (sum.saturating_add(*count), (*most).max(*count));
         }
-        for (stream, count) in viewers {
-            if let Some(entry) = self.entries.get_mut(stream) {
-                entry.view.viewers = entry.view.viewers.saturating_add(*count);
-            }
+        for (stream, entry) in &mut self.entries {
+            let (sum, most) = sums.get(stream).copied().unwrap_or_default();
+            let twice = twice.get(stream).copied().unwrap_or_default();
+            // No node counts anybody twice by itself.
+            entry.view.viewers = sum.saturating_sub(twice).max(most);
         }
     }
 

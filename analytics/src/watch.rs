@@ -1,10 +1,11 @@
 //! One stream, watched second by second: its health, its figures over time, what happened to it, and its minutes.
 
+mod content;
 mod minute;
 
 use std::collections::VecDeque;
 
-use aqueduct_common::event::{Anomaly, Event, RungState, SoundTick, Transcode};
+use aqueduct_common::event::{Anomaly, Event, RungState, Transcode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,12 +16,11 @@ use crate::series::{COLUMNS, Row, Series};
 use crate::store;
 use crate::streams::{State, StreamView, break_label, end_label};
 use crate::viewers::{Audience, Player, Present, QoeView, Share, qoe};
+use content::Content;
 use minute::MinuteSoFar;
 
 /// What happened to a stream that is remembered.
 const HAPPENED: usize = 200;
-/// Loudness below which nothing is to be heard, in LUFS.
-const SILENCE: f64 = -60.0;
 /// Shares of viewers that are told one by one.
 const SHARES: usize = 12;
 
@@ -81,8 +81,7 @@ pub(crate) struct Watch {
     lately: VecDeque<HealthState>,
     minute: MinuteSoFar,
     lost: Vec<(u8, String)>,
-    /// Seconds of silence.
-    silent: u32,
+    content: Content,
     pub(crate) live_since: Option<i64>,
     pub(crate) score: Option<ScoreView>,
     pub(crate) qoe: Option<QoeView>,
@@ -97,7 +96,7 @@ impl Watch {
         match event {
             Event::PublishStarted { protocol, encoder, resumed, .. } => {
                 self.health.begin();
-                self.silent = 0;
+                self.content = Content::default();
                 let again = if *resumed { "The publisher came back" } else { "A publisher came" };
                 self.note(
                     "publish",
@@ -122,6 +121,7 @@ impl Watch {
                 second.key_interval = tick.keyframe_interval_micros;
                 second.skew = tick.skew_micros;
                 second.rtt = tick.rtt_micros;
+                self.content.ingest(tick);
             }
             Event::Anomaly { kind: Anomaly::Gap, count, .. } => second.missing += count,
             Event::Part { lag_micros, .. } => {
@@ -149,9 +149,7 @@ impl Watch {
                 self.second.speed = slowest;
                 self.second.backlog = Some(tick.backlog_millis);
                 self.second.unencoded += tick.dropped;
-                let quiet = |sound: &SoundTick| sound.short_term.is_none_or(|loudness| loudness < SILENCE);
-                let silent = !tick.sound.is_empty() && tick.sound.iter().all(quiet);
-                self.silent = if silent { self.silent + 1 } else { 0 };
+                self.content.sound(&tick.sound);
             }
             Transcode::Rung { track, state, reason } => {
                 self.lost.retain(|(lost, _)| *lost != track.0);
@@ -196,7 +194,7 @@ impl Watch {
         second.part_target = part_target.or(second.part_target);
         self.second.part_target = second.part_target;
         self.second.has_video = second.has_video;
-        second.silent = self.silent;
+        self.content.write(&mut second);
         second.lost = self.lost.iter().map(|(track, why)| (name_of(view, *track), why.clone())).collect();
         second.rebuffer = gathered.audience.and_then(|audience| {
             let minute = audience.window(now, 60_000);

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   aqueduct serve --set ingest.rtmp.listen=127.0.0.1:1935
   aqueduct origin                   the same, and feed edges on UDP port 4443
   aqueduct edge --origin HOST:4443  serve what that origin has
+  aqueduct top                      what suffers and why, in a terminal
   aqueduct config > aqueduct.toml   every setting with its default and meaning
 
 Exit codes: 0 ended as asked, 1 failed, 2 bad usage or configuration.")]
@@ -33,6 +34,8 @@ pub enum Command {
     Edge(Edge),
     /// Serve, and push a clock picture with a beep, so that latency can be seen by eye (needs the ffmpeg program).
     Demo(Demo),
+    /// Watch streams, viewers, nodes and alerts in this terminal, of this machine or of another one.
+    Top(crate::top::Top),
     /// Check a configuration file: prints file, line, key and what to do; opens nothing.
     Check {
         /// The file.

@@ -166,6 +166,9 @@ fn headline(view: Option<&StreamView>) -> String {
         HealthState::Stalled => why.unwrap_or_else(|| "Nothing comes from your encoder.".into()),
         HealthState::Degraded => why.unwrap_or_else(|| "It plays, and not as well as it should.".into()),
         HealthState::Live if view.advice.is_empty() => "All is well.".into(),
+        HealthState::Live if view.advice.iter().all(|advised| advised.advice.is_hint()) => {
+            "It plays well; see whether this is meant.".into()
+        }
         HealthState::Live => "It plays well; there is something to improve.".into(),
     }
 }

@@ -1,7 +1,6 @@
 //! Notices to the operator's own services: signed, in order for each stream, kept until they are taken or a day old
 //! (AUTH-6 to AUTH-8).
 
-mod client;
 mod queue;
 
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use serde_json::json;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-pub use client::{BadUrl, Url};
 use queue::{Notification, Queue};
 
+use crate::client::Client;
 use crate::config::{HookEvent, HookPlan};
 
 /// How often it is looked what is due.
@@ -37,7 +36,7 @@ pub async fn run(
     }
     let (mut told, store) = (board.listen(), board.store());
     let mut queue = Queue::read(&waiting, hooks.len());
-    let client = client::Client::new();
+    let client = Client::new();
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
@@ -62,7 +61,7 @@ pub async fn run(
 }
 
 /// Delivers what is due. One that is not taken holds up the later ones of its stream, and no others.
-async fn deliver(queue: &mut Queue, hooks: &[HookPlan], client: &client::Client, store: Option<&Store>) {
+async fn deliver(queue: &mut Queue, hooks: &[HookPlan], client: &Client, store: Option<&Store>) {
     let due: Vec<Notification> = queue.due(now());
     if due.is_empty() {
         return;
@@ -71,7 +70,12 @@ async fn deliver(queue: &mut Queue, hooks: &[HookPlan], client: &client::Client,
         let Some(hook) = hooks.get(one.hook) else { return (one, true) };
         let body = one.body(now());
         let signature = sign(hook.secret.expose(), now() / 1_000, &body);
-        let taken = client.post(&hook.url, &one.id, &signature, body).await;
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", one.id.as_str()),
+            ("x-sig", signature.as_str()),
+        ];
+        let taken = client.post(&hook.url, &headers, body.into()).await;
         if let Err(error) = &taken {
             tracing::warn!(url = %hook.url, event = one.event, attempt = one.attempts + 1, %error, "a notice was not taken");
         }

@@ -12,6 +12,7 @@ mod ca;
 mod cameras;
 mod certificate;
 mod cli;
+mod client;
 mod config;
 mod dashboard;
 mod demo;
@@ -22,11 +23,13 @@ mod keys;
 mod logging;
 mod nodes;
 mod observe;
+mod otlp;
 mod pages;
 mod plant;
 mod relay;
 mod renew;
 mod token;
+mod top;
 mod transport;
 mod wire;
 
@@ -114,6 +117,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(Key::New { stream, settings }) => keys::new(&stream, &plan(&settings)?),
         Command::Key(Key::Hash) => keys::hash(),
         Command::Ca(command) => ca::run(command, since_1970()),
+        Command::Top(top) => runtime()?.block_on(top::run(top)),
         Command::Token(token) => token::run(&token, since_1970()),
         Command::Worker | Command::PushWorker | Command::PullWorker { .. } | Command::Snapshots => Ok(()),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aqueduct_analytics::store::Store;
 use aqueduct_analytics::{Board, Setup};
+use aqueduct_common::event::EventReceiver;
 use aqueduct_common::{Secret, WallTime};
 
 use crate::access::{Access, Credentials, PasswordError, own_password};
@@ -34,6 +35,18 @@ pub fn board(plan: &Plan, role: &'static str) -> (Board, String) {
         store,
     };
     (Board::new(setup, now()), notices)
+}
+
+/// Feeds the board, on a thread of its own: however many viewers talk, no task that carries media waits behind what is made
+/// of it.
+pub fn start(board: Board, events: EventReceiver) {
+    let feed = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime.block_on(aqueduct_analytics::run(board, events)),
+        Err(error) => tracing::error!(%error, "nothing is made of what stages say; streams go on"),
+    };
+    if let Err(error) = std::thread::Builder::new().name("analytics".into()).spawn(feed) {
+        tracing::error!(%error, "nothing is made of what stages say; streams go on");
+    }
 }
 
 /// Who may in at the operator's port, and the password where one was made now.

@@ -136,7 +136,7 @@ impl Node {
     fn new(plan: &Plan, relay: Option<SocketAddr>, role: &'static str, keys: Option<&KeyRing>) -> Self {
         let (events, heard) = event::bus(EVENTS);
         let (board, waiting) = observe::board(plan, role);
-        tokio::spawn(aqueduct_analytics::run(board.clone(), heard));
+        observe::start(board.clone(), heard);
         let (addresses, ready) = (Addresses::default(), Arc::new(AtomicBool::new(true)));
         let nodes = Nodes::start(plan, relay, events.clone());
         let doctor = Arc::new(Doctor::new(board.clone(), keys.cloned().map(Arc::new)));
@@ -172,6 +172,8 @@ impl Node {
         let hooks =
             crate::hooks::run(self.board.clone(), plan.analytics.hooks.clone(), node, waiting, stop.clone());
         self.stage(&stop, hooks);
+        let otlp = crate::otlp::run(self.board.clone(), plan.analytics.otlp.clone(), stop.clone());
+        self.stage(&stop, otlp);
         let board = self.board.clone();
         self.stage(&stop, async move {
             if let Err(error) = admin::run(admin, listener, stopped).await {
@@ -194,6 +196,10 @@ pub async fn start_origin(
     let role = if relay.is_some() { "origin" } else { "serve" };
     let mut node = Node::new(plan, relay, role, Some(&keys));
     let events = node.events.clone();
+    if let Some(rate) = planted.and_then(|planted| planted.events) {
+        let stop = CancellationToken::new();
+        node.stage(&stop, crate::plant::crowd::run(events.clone(), rate, stop.clone()));
+    }
     let tls = certificate::load(&plan.tls, &plan.data_dir)?;
     let store = Store::new();
     let launch = Launch {

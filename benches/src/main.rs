@@ -78,6 +78,8 @@ enum What {
     Viewers,
     /// Part complete at the origin → fetchable at an edge, on loopback and over a link with delay and loss.
     Relay,
+    /// Publish latency with 100,000 events a second on the bus beside the same without; drops, memory, a scrape's time.
+    Health,
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -130,6 +132,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Ladder => measure::ladder::run(&setting)?,
         What::Viewers => measure::viewers::run(&setting)?,
         What::Relay => measure::relay::run(&setting)?,
+        What::Health => measure::health::run(&setting)?,
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);

@@ -161,6 +161,22 @@ pub struct IngestTick {
     pub codecs: Vec<String>,
     /// Samples that the queue to the packager dropped since the last tick.
     pub dropped: u64,
+    /// What the sizes of the pictures' frames say; `None` before there is a video sync sample.
+    pub picture: Option<PictureTick>,
+    /// Audio frames since the last tick in which nothing is coded: digital silence.
+    pub silent_frames: u32,
+}
+
+/// How much is coded of a picture, in thousandths of a bit for each 16 × 16 pixels. A frame's headers are left out, and
+/// so is what encoders fill up with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct PictureTick {
+    /// The newest sync sample.
+    pub key_millibits: u32,
+    /// The median of the other frames since the last tick; `None` where none came.
+    pub inter_millibits: Option<u32>,
+    /// Frames are reordered, so that most of them are small whatever moves.
+    pub reordered: bool,
 }
 
 /// Advice for the streamer, in words OBS knows.
@@ -269,9 +285,24 @@ pub enum Advice {
         /// For how long, in seconds.
         for_seconds: u32,
     },
+    /// Nothing is to be seen: the picture is black, or of one colour.
+    BlackPicture {
+        /// For how long, in seconds.
+        for_seconds: u32,
+    },
+    /// The picture stands still, which may be meant.
+    FrozenPicture {
+        /// For how long, in seconds.
+        for_seconds: u32,
+    },
 }
 
 impl Advice {
+    /// It may be as it is meant to be: worth a look, and nothing to worry about.
+    pub const fn is_hint(&self) -> bool {
+        matches!(self, Self::FrozenPicture { .. })
+    }
+
     /// What to do, in plain words.
     pub fn text(&self) -> String {
         match self {
@@ -356,6 +387,14 @@ impl Advice {
             Self::Silence { for_seconds } => format!(
                 "Nothing was to be heard for {for_seconds} s: look whether the microphone is muted or another device is \
                  chosen (OBS: Audio Mixer)."
+            ),
+            Self::BlackPicture { for_seconds } => format!(
+                "The picture has been black or empty for {for_seconds} s: look whether the right scene is chosen, its sources \
+                 are shown, and nothing covers them (OBS: Scenes, Sources)."
+            ),
+            Self::FrozenPicture { for_seconds } => format!(
+                "The picture has stood still for {for_seconds} s. If it is a slide or a title, all is well; if not, the camera \
+                 or the capture hangs: switch that source off and on again (OBS: Sources)."
             ),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_common::object::ObjectKind;
+use aqueduct_common::object::{ContentType, ObjectKind};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -23,6 +23,8 @@ use crate::route::{At, Query};
 use crate::token::Pass;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
+const CMSD_DYNAMIC: HeaderName = HeaderName::from_static("cmsd-dynamic");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
 /// LLHLS-39.
@@ -49,7 +51,7 @@ pub(crate) struct Ask<'a> {
 pub(crate) fn bare(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    let mut headers = HeaderMap::with_capacity(14);
+    let mut headers = HeaderMap::with_capacity(16);
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -79,7 +81,7 @@ pub(crate) fn object(entry: &Entry, ask: &Ask<'_>) -> Result<Response<Body>, Ref
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(entry.content_type().as_str()));
     let cache = cache(entry, ask.query);
     headers.insert(CACHE_CONTROL, if ask.pass.is_protected() { private(&cache) } else { cache });
-    headers.insert(SERVER_TIMING, timing(ask.held));
+    headers.insert(CMSD_STATIC, described(entry, ask.held));
     if is_list {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     } else {
@@ -245,13 +247,38 @@ fn not_modified(tag: &HeaderValue) -> Response<Body> {
     response
 }
 
-/// How long the request was held, for players that measure the network by their requests.
-fn timing(held: Duration) -> HeaderValue {
+/// What the object is, and how long the request was held (CTA-5006): true of every copy that a cache keeps. Its kind
+/// says it where no media is known.
+fn described(entry: &Entry, held: Duration) -> HeaderValue {
+    let kind = match (entry.kind(), entry.content_type()) {
+        (ObjectKind::Multivariant | ObjectKind::Playlist, _) => "m",
+        (ObjectKind::Init, _) => "i",
+        (ObjectKind::Part | ObjectKind::Segment, ContentType::AudioMp4) => "a",
+        (ObjectKind::Part | ObjectKind::Segment, _) => "v",
+    };
     if held.is_zero() {
-        return HeaderValue::from_static("held;dur=0");
+        return match kind {
+            "m" => HeaderValue::from_static("ot=m,sf=h,st=l"),
+            "i" => HeaderValue::from_static("ot=i,sf=h,st=l"),
+            "a" => HeaderValue::from_static("ot=a,sf=h,st=l"),
+            _ => HeaderValue::from_static("ot=v,sf=h,st=l"),
+        };
     }
-    let text = format!("held;dur={:.3}", held.as_secs_f64() * 1_000.0);
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("held"))
+    let text = format!("ht={},ot={kind},sf=h,st=l", held.as_millis());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("sf=h"))
+}
+
+/// Says how long the request was held, and how long the answer took besides: players that measure the network by their
+/// requests leave both out.
+pub(crate) fn timed(response: &mut Response<Body>, held: Duration, took: Duration) {
+    let millis = |span: Duration| span.as_secs_f64() * 1_000.0;
+    let timing = format!("held;dur={:.3}, edge;dur={:.3}", millis(held), millis(took));
+    // CTA-5006: what this server alone knows of this answer, and caches may pass on or replace.
+    let delay = format!("\"aqueduct\";rd={}", took.as_millis());
+    let headers = response.headers_mut();
+    for (name, text) in [(SERVER_TIMING, timing), (CMSD_DYNAMIC, delay)] {
+        headers.extend(HeaderValue::from_str(&text).ok().map(|value| (name, value)));
+    }
 }
 
 /// Sends a ticket from the query on to the path, where relative URIs inherit it (AUTH-11).

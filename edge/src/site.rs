@@ -110,8 +110,11 @@ impl Site {
         let _answering = conn.begin(protocol);
         let head = request.method == Method::HEAD;
         let outcome = self.answer(conn, &request, head).await;
-        let response = outcome.result.unwrap_or_else(Refusal::response);
+        let mut response = outcome.result.unwrap_or_else(Refusal::response);
         let took = now().saturating_duration_since(begun).saturating_sub(outcome.held);
+        if outcome.class.is_object() {
+            respond::timed(&mut response, outcome.held, took);
+        }
         conn.sheet().request(outcome.class, response.status().as_u16(), protocol, took);
         if head {
             return respond::without_body(response);

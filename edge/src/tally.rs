@@ -22,6 +22,13 @@ pub(crate) enum Class {
     Other,
 }
 
+impl Class {
+    /// It was for something that a packager published.
+    pub(crate) const fn is_object(self) -> bool {
+        !matches!(self, Self::Page | Self::Other)
+    }
+}
+
 /// Why a request or a connection was refused or shed: a metric label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shed {

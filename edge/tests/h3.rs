@@ -28,7 +28,8 @@ fn told(reply: &Reply) -> (u16, Vec<(String, String)>, Bytes) {
     let mut headers: Vec<(String, String)> = reply
         .headers
         .iter()
-        .filter(|(name, _)| *name != "date")
+        // Those tell the time, and how long this one answer took.
+        .filter(|(name, _)| !["date", "server-timing", "cmsd-dynamic"].contains(&name.as_str()))
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
     headers.sort();

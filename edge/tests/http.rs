@@ -119,13 +119,40 @@ async fn a_held_request_says_how_long_it_was_held() {
     world.store.publish(&name(), publish_part(5));
     world.store.publish(&name(), publish_list(5));
     let reply = held.await.unwrap().unwrap();
-    let timing =
-        reply.header("server-timing").unwrap().strip_prefix("held;dur=").unwrap().parse::<f64>().unwrap();
-    assert!(timing > 0.0, "{timing}");
+    let timing = |reply: &Reply| -> (f64, f64) {
+        let text = reply.header("server-timing").unwrap().strip_prefix("held;dur=").unwrap();
+        let (held, took) = text.split_once(", edge;dur=").unwrap();
+        (held.parse().unwrap(), took.parse().unwrap())
+    };
+    let (waited, took) = timing(&reply);
+    assert!(waited > 0.0 && took >= 0.0, "{waited} {took}");
+    assert!(reply.header("cmsd-static").unwrap().ends_with(",ot=m,sf=h,st=l"));
+    assert!(reply.header("cmsd-static").unwrap().starts_with("ht="));
     let reply = client.get(LIST).await;
-    assert_eq!(reply.header("server-timing"), Some("held;dur=0"));
+    assert_eq!((timing(&reply).0, reply.header("cmsd-static")), (0.0, Some("ot=m,sf=h,st=l")));
     // Time held is not time taken to answer.
     until_held(&mut world, 0).await;
+}
+
+/// CTA-5006, without harm to what caches may keep.
+#[tokio::test]
+async fn an_object_says_what_it_is_and_how_long_its_answer_took() {
+    let world = World::live().await;
+    let client = world.http1().await;
+    for (target, kind, cache) in [
+        (url("index.m3u8"), "ot=m,sf=h,st=l", "max-age=2"),
+        (url(&part(3)), "ot=v,sf=h,st=l", "public, max-age=31536000, immutable"),
+    ] {
+        let reply = client.get(&target).await;
+        assert_eq!(reply.status.as_u16(), 200, "{target}");
+        assert_eq!((reply.header("cmsd-static"), reply.header("cache-control")), (Some(kind), Some(cache)));
+        let dynamic = reply.header("cmsd-dynamic").unwrap();
+        let delay = dynamic.strip_prefix("\"aqueduct\";rd=").and_then(|delay| delay.parse::<u32>().ok());
+        assert!(delay.is_some(), "{dynamic}");
+        assert!(!reply.header("vary").is_some_and(|vary| vary.contains("cm")), "nothing varies by it");
+    }
+    let refused = client.get("/live/show/e1/none.m4s").await;
+    assert_eq!((refused.header("server-timing"), refused.header("cmsd-static")), (None, None));
 }
 
 #[tokio::test]

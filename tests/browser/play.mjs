@@ -4,10 +4,13 @@
 //   node play.mjs --url URL --player page|hls|shaka --seconds N [--settle N] [--clock] [--screenshot FILE.png]
 //                 [--width N --height N] [--scheme light|dark] [--trace FILE.json] [--verbose] [--pages DIR]
 //                 [--switch SECONDS] [--h3 CERT.pem | --trust CERT.pem] [--cmcd query|headers|events] [--freeze AT:FOR,…]
+//                 [--sid NAME] [--starve AT:FOR,…]
 //
 // `--switch` forces another rendition so often, up and down in turn through all of them (player `hls`).
 // `--cmcd` has a stock player report itself: on its requests, or by events of version 2 to the stream's `beacon`.
-// `--freeze` cuts the network: so many milliseconds after the first picture, for so many.
+// `--sid` names its session (player `hls` with events).
+// `--freeze` cuts the network: so many milliseconds after the first picture, for so many. `--starve` lets next to nothing come
+// in its stead, and everything go, so that what players report of it is heard.
 // `--h3` loads URL over HTTP/3 and nothing else, from a server with this certificate; the result says what came over which
 // protocol. `--trust` believes that certificate, without HTTP/3, and tells the same. `--pages` takes the page and its assets from a folder (web/dist) instead of those built into the server.
 // URL is the watch page for `page` and the multivariant playlist for the stock players. Latencies count from
@@ -50,6 +53,8 @@ function options() {
         h3: { type: 'string' },
         cmcd: { type: 'string', default: '' },
         freeze: { type: 'string', default: '' },
+        starve: { type: 'string', default: '' },
+        sid: { type: 'string', default: '' },
         trust: { type: 'string' },
       },
     });
@@ -178,19 +183,22 @@ function played(samples) {
   return Math.round(sum * 100) / 100;
 }
 
+const FREE = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
+const CUT = { ...FREE, offline: true };
+/** Bytes a second. */
+const STARVED = { ...FREE, downloadThroughput: 500 };
+
 /** Cuts the network again and again, after the first picture. */
-async function freeze(page, times) {
+async function spoil(page, times, conditions) {
   const cdp = await page.context().newCDPSession(page);
-  const network = (offline) =>
-    cdp.send('Network.emulateNetworkConditions', { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await cdp.send('Network.enable');
   await page.waitForFunction(() => window.probe?.result().firstPictureMillis !== null, null, { timeout: PATIENCE });
   const began = Date.now();
   for (const [at, length] of times) {
     await sleep(Math.max(0, began + at - Date.now()));
-    await network(true);
+    await cdp.send('Network.emulateNetworkConditions', conditions);
     await sleep(length);
-    await network(false);
+    await cdp.send('Network.emulateNetworkConditions', FREE);
   }
 }
 
@@ -211,11 +219,13 @@ async function main() {
   const said = [];
   try {
     const page = await prepare(browser, want, said);
-    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}&cmcd=${want.cmcd}${want.verbose ? '&debug' : ''}`;
+    const target = want.player === 'page' ? want.url : `${pages.origin}/stock-${want.player}.html?url=${encodeURIComponent(want.url)}&cmcd=${want.cmcd}${want.sid && `&sid=${encodeURIComponent(want.sid)}`}${want.verbose ? '&debug' : ''}`;
     await page.goto(target, { waitUntil: 'commit' });
-    const cuts = want.freeze ? freeze(page, want.freeze.split(',').map((cut) => cut.split(':').map(Number))) : undefined;
+    const cuts = want.freeze || want.starve;
+    const times = cuts.split(',').map((cut) => cut.split(':').map(Number));
+    const spoilt = cuts ? spoil(page, times, want.starve ? STARVED : CUT) : undefined;
     const samples = await observe(page, Number(want.seconds), Number(want.switch));
-    await cuts;
+    await spoilt;
     const result = await page.evaluate(() => ({ ...window.probe.result(), shown: window.player?.shown ?? null }));
     if (want.screenshot) await page.screenshot({ path: want.screenshot });
     if (want.trace) await writeFile(want.trace, JSON.stringify({ samples, clock: result.clock }));

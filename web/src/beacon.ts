@@ -72,11 +72,12 @@ const APART = 1000;
 export class Beacon {
   private readonly account = new Account();
   private readonly sid = random();
-  private readonly url: string;
+  private readonly path: string;
   private readonly began = performance.now();
   private seq = 0;
   private sent = -Infinity;
   private told = '';
+  private toldTo = '';
   private startup: number | null = null;
 
   constructor(
@@ -84,7 +85,7 @@ export class Beacon {
     private readonly video: HTMLVideoElement,
     { app, name, ticket }: StreamName,
   ) {
-    this.url = `${ticket === undefined ? '' : `/t/${ticket}`}/${app}/${name}/beacon`;
+    this.path = `${ticket === undefined ? '' : `/t/${ticket}`}/${app}/${name}/beacon`;
     setInterval(() => this.look(), EVERY);
     addEventListener('pagehide', () => this.send('left'));
     document.addEventListener('visibilitychange', () => {
@@ -120,7 +121,8 @@ export class Beacon {
     if (!session.playback && this.seq === 0) return;
     const rhythm = now - this.began < 60_000 ? FIRST_MINUTE : LATER;
     const due = now - this.sent >= rhythm;
-    const news = state !== this.told && now - this.sent >= APART;
+    // A server that is left goes on counting who has left it, unless it is told where to.
+    const news = (state !== this.told || session.origin !== this.toldTo) && now - this.sent >= APART;
     if (due || news) this.send(state);
   }
 
@@ -147,6 +149,8 @@ export class Beacon {
     this.seq += 1;
     this.sent = now;
     this.told = state;
+    this.toldTo = session.origin;
+    const url = new URL(this.path, session.origin).href;
     const text = JSON.stringify({
       v: 1,
       sid: this.sid,
@@ -175,8 +179,8 @@ export class Beacon {
     });
     // A page that is left has no time for an answer; neither is one needed.
     const body = new Blob([text], { type: 'text/plain' });
-    if (!navigator.sendBeacon?.(this.url, body)) {
-      void fetch(this.url, { method: 'POST', body, keepalive: true, credentials: 'omit' }).catch(() => undefined);
+    if (!navigator.sendBeacon?.(url, body)) {
+      void fetch(url, { method: 'POST', body, keepalive: true, credentials: 'omit' }).catch(() => undefined);
     }
   }
 }

@@ -70,6 +70,11 @@ export class Session {
     }
   }
 
+  /** The server that it plays from. */
+  get origin(): string {
+    return this.source.origin;
+  }
+
   /** Seconds between capture and screen, by the server's clock; null while unknown. */
   latency(): number | null {
     const shown = this.playback?.shownDate ?? null;

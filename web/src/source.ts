@@ -39,6 +39,11 @@ export class Source {
     private readonly clock: ServerClock,
   ) {}
 
+  /** The server that is asked now. */
+  get origin(): string {
+    return this.place;
+  }
+
   /** The multivariant playlist, at the server that is asked now. */
   get url(): string {
     return new URL(playlistPath(this.name), this.place).href;

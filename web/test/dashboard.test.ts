@@ -123,6 +123,13 @@ describe('the doctor', () => {
     expect([tone(status('live')), tone(status('live', ['x'])), tone(status('degraded')), tone(status('stalled')), tone(status('offline', ['x']))]).toEqual(['good', 'warn', 'warn', 'bad', 'off']);
   });
 
+  test('mentions a picture that stands still, and calls it no fault', () => {
+    const slide = status('live', ['frozen-picture']);
+    slide.headline = 'It plays well; see whether this is meant.';
+    expect([tone(slide), headline(slide)]).toEqual(['good', slide.headline]);
+    expect(headline(status('live', ['frozen-picture', 'silence']))).toBe('One thing to change');
+  });
+
   test('says each thing once', () => {
     const reason = (reason: string, severity = 'warning') => ({ reason, severity, text: `${reason} is wrong`, since: 0 });
     const told = status('degraded', ['keyframe-interval']);

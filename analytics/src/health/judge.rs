@@ -40,7 +40,7 @@ impl Finding {
     /// Seconds that it lasts before it is certain.
     pub(super) fn enters_after(&self) -> u32 {
         match self.reason {
-            "no-data" | "no-parts" | "keyframes" | "rendition" | "silent" => 1,
+            "no-data" | "no-parts" | "keyframes" | "rendition" | "silent" | "black" | "frozen" => 1,
             "missing-frames" | "uplink-stalls" => 3,
             "rebuffering" => 10,
             _ => 5,
@@ -51,6 +51,8 @@ impl Finding {
     pub(super) fn leaves_after(&self) -> u32 {
         match self.reason {
             "no-data" | "no-parts" => 2,
+            // These have lasted before they are found, and end at once.
+            "silent" | "black" | "frozen" => 3,
             _ => 10,
         }
     }
@@ -81,6 +83,8 @@ impl Health {
             self.round_trip(second),
             self.uplink(),
             silence(second),
+            empty(second),
+            still(second),
         ];
         found.extend(of_source.into_iter().flatten());
         found.extend([self.encoder(second), self.packager(second), viewers(second)].into_iter().flatten());
@@ -260,5 +264,24 @@ fn silence(second: &Second) -> Option<Finding> {
     (silent >= 5).then(|| {
         let text = format!("Nothing was to be heard for {silent} s.");
         Finding::new("silent", severity, text).advising(Advice::Silence { for_seconds: silent })
+    })
+}
+
+/// Nothing is to be seen.
+fn empty(second: &Second) -> Option<Finding> {
+    let black = second.black;
+    let severity = if black > 15 { Severity::Warning } else { Severity::Info };
+    (black >= 5).then(|| {
+        let text = format!("The picture has been black or empty for {black} s.");
+        Finding::new("black", severity, text).advising(Advice::BlackPicture { for_seconds: black })
+    })
+}
+
+/// The picture stands still. A slide does as well, so it is said and makes nothing worse.
+fn still(second: &Second) -> Option<Finding> {
+    let frozen = second.frozen;
+    (frozen >= 8 && second.black == 0).then(|| {
+        let text = format!("The picture has stood still for {frozen} s.");
+        Finding::new("frozen", Severity::Info, text).advising(Advice::FrozenPicture { for_seconds: frozen })
     })
 }

@@ -114,9 +114,7 @@ impl Viewers {
             }
         };
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if !Arc::ptr_eq(&session.edge, edge) {
-            session.edge = edge.clone();
-        }
+        session.came_to(edge, at);
         let heard = take(session);
         audience.heard(&heard, at);
         let total = self.total.entry(session.player).or_default();
@@ -167,6 +165,19 @@ impl Viewers {
     /// Sessions that are not over, by stream.
     pub fn open(&self) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter(|session| !session.closed)
+    }
+
+    /// How many viewers of each stream are counted by a node that they have left as well. `counts` says whether a node
+    /// is there to do so.
+    pub fn counted_twice(&self, now: i64, counts: impl Fn(&str) -> bool) -> HashMap<StreamName, u32> {
+        let mut twice = HashMap::new();
+        for session in self.sessions.values() {
+            match session.counted_besides(now, &counts) {
+                0 => {}
+                more => *twice.entry(session.stream.clone()).or_default() += more,
+            }
+        }
+        twice
     }
 
     /// All sessions of a stream.

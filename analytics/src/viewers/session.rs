@@ -20,6 +20,10 @@ const BEFORE: f64 = 6.0 * 3_600_000.0;
 /// Switches that go back and forth within [`OSCILLATING_WITHIN`] are an oscillation from this many on (QOE-20).
 const OSCILLATING: usize = 4;
 const OSCILLATING_WITHIN: i64 = 30_000;
+/// How long a node goes on counting who has left it, in milliseconds (QOE-23).
+const COUNTED_FOR: i64 = 30_000;
+/// Nodes that are remembered for it.
+const NODES: usize = 2;
 
 /// How a session speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -103,7 +107,11 @@ pub struct Session {
     pub closed: bool,
     talk: Talk,
     switches: [(i64, bool); OSCILLATING],
+    /// Nodes that it has left, and when; most never do.
+    left: Option<Box<Left>>,
 }
+
+type Left = [Option<(Arc<str>, i64)>; NODES];
 
 /// What is remembered of what it said.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +160,31 @@ impl Session {
             closed: false,
             talk: Talk::default(),
             switches: [(0, false); OSCILLATING],
+            left: None,
         }
+    }
+
+    /// It is heard by this node from `at` on.
+    pub fn came_to(&mut self, edge: &Arc<str>, at: i64) {
+        if self.edge == *edge {
+            return;
+        }
+        let before = std::mem::replace(&mut self.edge, edge.clone());
+        let left = self.left.get_or_insert_default();
+        left.rotate_right(1);
+        left[0] = Some((before, at));
+    }
+
+    /// By how many nodes besides its own it is counted at `now`. `counts` says whether a node is there to do so.
+    pub fn counted_besides(&self, now: i64, counts: impl Fn(&str) -> bool) -> u32 {
+        let mut before: Vec<&Arc<str>> = Vec::new();
+        for (node, at) in self.left.iter().flat_map(|left| left.iter().flatten()) {
+            let counted = now - at < COUNTED_FOR && *node != self.edge && counts(node);
+            if counted && !before.contains(&node) {
+                before.push(node);
+            }
+        }
+        before.len() as u32
     }
 
     /// Takes a beacon that came at `at`. One that was overtaken by a later one says nothing new.
@@ -264,6 +296,12 @@ impl Session {
             self.talk.played = known.is_none().then_some(clock);
             self.start(known.map(|millis| millis as f64), heard);
         }
+        // A request for media may overtake the word that it plays, and then has told of no start.
+        let unknown = self.started && self.startup.is_none() && self.talk.played.is_none();
+        if state == PlayState::Playing && unknown && (1..PLAYS_ON).contains(&(at - self.began)) {
+            self.startup = Some((at - self.began) as f64);
+            heard.startup = self.startup;
+        }
         let stalls = state == PlayState::Rebuffering && self.talk.state == Some(PlayState::Playing);
         if stalls && list.stalls.is_none() {
             heard.first_stall = self.sums.stalls == 0.0;
@@ -319,8 +357,10 @@ impl Session {
             heard.delta.stall += stall;
             heard.delta.play += (passed - stall).max(0.0);
         } else if media && !list.starting {
-            let millis = list.start_millis.map_or((at - first) as f64, f64::from);
-            self.start(Some(millis), heard);
+            // As below: 0 was not measured.
+            let told = list.start_millis.map(i64::from).filter(|millis| *millis > 0);
+            let known = told.or(Some(at - first)).filter(|millis| *millis > 0);
+            self.start(known.map(|millis| millis as f64), heard);
         }
         if self.started {
             self.doing = "playing";

@@ -237,3 +237,12 @@ fn back_and_forth_is_an_oscillation() {
     }
     assert!(viewers.of(&stream()).next().unwrap().oscillating);
 }
+
+#[test]
+fn a_request_that_overtakes_the_word_that_it_plays_tells_of_no_start() {
+    let mut viewers = Viewers::default();
+    hear(&mut viewers, 1_000, Carrier::Query, "msd%3D0%2Cot%3Dv%2Csid%3D%22o%22%2Cv%3D2");
+    assert_eq!(viewers.of(&stream()).next().unwrap().startup, None);
+    hear(&mut viewers, 1_400, Carrier::Lines, "e=ps,sid=\"o\",sn=2,sta=p,ts=77000,v=2");
+    assert_eq!(viewers.of(&stream()).next().unwrap().startup, Some(400.0));
+}

@@ -8,6 +8,8 @@ use aqueduct_analytics::store::Keep;
 use aqueduct_common::Secret;
 use serde::Deserialize;
 
+use super::otlp::{OtlpConfig, OtlpPlan};
+
 use crate::access::{Role, Token, read_digest, sha256};
 
 /// Characters of the shortest secret.
@@ -102,6 +104,8 @@ pub struct Analytics {
     pub alerts: AlertConfig,
     /// Who is told.
     pub hooks: Vec<HookConfig>,
+    /// Where figures are sent.
+    pub otlp: OtlpConfig,
 }
 
 impl Default for Analytics {
@@ -112,6 +116,7 @@ impl Default for Analytics {
             megabytes: 1_024,
             alerts: AlertConfig::default(),
             hooks: Vec::new(),
+            otlp: OtlpConfig::default(),
         }
     }
 }
@@ -168,7 +173,7 @@ pub struct HookConfig {
 #[derive(Clone, Debug)]
 pub struct HookPlan {
     /// Where.
-    pub url: crate::hooks::Url,
+    pub url: crate::client::Url,
     /// What it is signed with.
     pub secret: Secret,
     /// Of what; empty is everything.
@@ -184,6 +189,8 @@ pub struct AnalyticsPlan {
     pub thresholds: Thresholds,
     /// Who is told.
     pub hooks: Vec<HookPlan>,
+    /// Where figures are sent, if anywhere.
+    pub otlp: Option<OtlpPlan>,
 }
 
 impl Analytics {
@@ -212,7 +219,8 @@ impl Analytics {
         let keep = Keep { age: self.keep, bytes: self.megabytes.saturating_mul(1_000_000) };
         let hooks = self.hooks.into_iter().enumerate().map(|(index, hook)| hook.plan(index));
         let hooks = hooks.collect::<Result<_, _>>()?;
-        Ok(AnalyticsPlan { keep: (self.history == Switch::On).then_some(keep), thresholds, hooks })
+        let keep = (self.history == Switch::On).then_some(keep);
+        Ok(AnalyticsPlan { keep, thresholds, hooks, otlp: self.otlp.plan()? })
     }
 }
 
@@ -221,7 +229,7 @@ impl HookConfig {
         let url = self
             .url
             .parse()
-            .map_err(|error: crate::hooks::BadUrl| format!("analytics.hooks.{index}: url: {error}"))?;
+            .map_err(|error: crate::client::BadUrl| format!("analytics.hooks.{index}: url: {error}"))?;
         let secret = self.secret.filter(|secret| secret.expose().len() >= SHORTEST_SECRET);
         let secret = secret.ok_or_else(|| {
             format!("analytics.hooks.{index}: secret has at least {SHORTEST_SECRET} characters; notices are signed with it")

@@ -3,6 +3,7 @@
 mod analytics;
 mod load;
 mod locate;
+mod otlp;
 mod stream;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 pub use analytics::{AdminPlan, AnalyticsPlan, HookEvent, HookPlan};
 pub use load::{load, load_file};
+pub use otlp::OtlpPlan;
 pub use stream::{StreamConfig, StreamPlans};
 
 /// The commented default file, as `aqueduct config` prints it.

@@ -41,14 +41,15 @@ async fn measure(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
 }
 
 /// What was seen of one rendition.
-struct Followed {
-    parts: Spread,
+pub(super) struct Followed {
+    pub(super) parts: Spread,
     playlists: Spread,
     samples: (usize, usize),
     late: usize,
 }
 
-async fn follow(
+/// Follows so many parts of one rendition.
+pub(super) async fn follow(
     server: &Server,
     path: &str,
     track: Track,

@@ -1,5 +1,6 @@
 //! One file per measurement.
 
+pub mod health;
 pub mod herd;
 pub mod ingest;
 pub mod ladder;

@@ -1,5 +1,6 @@
 //! AAC: the AudioSpecificConfig.
 
+mod quiet;
 mod silence;
 
 use bytes::Bytes;
@@ -61,6 +62,11 @@ impl AacConfig {
         let asc = Asc::parse(&mut Bits::new(RECORD, &self.record)).ok()?;
         (self.object_type == LC).then(|| silence::raw_data_block(asc.configuration)).flatten()
     }
+}
+
+/// Nothing is coded in this frame (a `raw_data_block()`): it decodes to digital silence, however long it is.
+pub fn is_silent(frame: &[u8]) -> bool {
+    quiet::is_silent(frame)
 }
 
 /// The record up to its optional extension at the end.

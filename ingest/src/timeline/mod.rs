@@ -10,6 +10,7 @@
 //! did (TL-25). No part of it reads a clock: `now` comes in with each frame.
 
 mod arrival;
+mod content;
 mod counts;
 mod flicks;
 mod further;
@@ -42,6 +43,7 @@ pub use known::{Known, StampLine};
 pub use pace::Pacer;
 
 use crate::demux::{CodedFrame, Notice};
+use content::Content;
 use further::Further;
 use pictures::Pictures;
 use probe::Probe;
@@ -98,6 +100,7 @@ pub struct Timeline {
     delay: i64,
     clock: WallClock,
     readings: Readings,
+    content: Content,
     counts: Counts,
     out: VecDeque<Feed>,
 }
@@ -129,6 +132,7 @@ impl Timeline {
             delay: 0,
             clock: WallClock::new(),
             readings: Readings::default(),
+            content: Content::default(),
             counts: Counts::default(),
             out: VecDeque::new(),
         }
@@ -141,6 +145,7 @@ impl Timeline {
         self.source = Source::default();
         self.pacer = Pacer::default();
         self.readings = Readings::default();
+        self.content = Content::default();
         self.configs = [None, None];
         self.awaiting = None;
         self.joining = None;
@@ -197,6 +202,9 @@ impl Timeline {
         while let Some(placed) = self.source.poll() {
             self.pacer.note(placed.time, at, placed.breaks);
             self.readings.note(&placed);
+            if let Some(config) = &self.configs[placed.frame.kind as usize] {
+                self.content.note(&placed.frame, config);
+            }
             match &mut self.phase {
                 Phase::Away => {}
                 Phase::Live => self.place(&placed),
@@ -231,6 +239,7 @@ impl Timeline {
     /// Writes the figures of the last second into `tick` and starts the next.
     pub fn take_readings(&mut self, tick: &mut IngestTick) {
         self.readings.take(tick);
+        self.content.take(tick);
         let video = self.announced(TrackKind::Video).is_some();
         tick.grid_millifps = self.pictures.as_ref().filter(|_| video).and_then(Pictures::millifps);
         tick.codecs = self.configs.iter().flatten().map(CodecConfig::rfc6381).collect();

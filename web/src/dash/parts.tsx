@@ -75,7 +75,9 @@ export function Thumbnail({ name, live }: { name: string; live: boolean }) {
           last.current = next;
           setUrl(next);
         } else if (answer && answer.status === 404) {
+          // It is made at the stream's origin alone, and what was seen of it here is old.
           without.set(name, Date.now());
+          setUrl('');
         } else if (answer?.status === 503) {
           wait = COMING;
         }

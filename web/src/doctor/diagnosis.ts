@@ -28,9 +28,16 @@ const TONES: Record<HealthState, Tone> = {
   ended: 'off',
 };
 
+/** Advice about what may be as it is meant to be: a slide stands still. Worth a look, and nothing to change. */
+const HINTS = ['frozen-picture'];
+
+function toChange(status: Status): number {
+  return status.advice.filter(({ advice }) => !HINTS.includes(advice)).length;
+}
+
 export function tone(status: Status): Tone {
   const state = TONES[status.health.state] ?? 'off';
-  return state === 'good' && status.advice.length > 0 ? 'warn' : state;
+  return state === 'good' && toChange(status) > 0 ? 'warn' : state;
 }
 
 /** Reasons whose advice says the same, and what to do. */
@@ -57,7 +64,7 @@ export function unsaid(status: Status): Reason[] {
 /** One sentence over all: where advice follows, how much of it. */
 export function headline(status: Status): string {
   const { state } = status.health;
-  const n = status.advice.length;
+  const n = toChange(status);
   if (n === 0 || (state !== 'live' && state !== 'degraded')) return status.headline;
   return n === 1 ? 'One thing to change' : `${n} things to change`;
 }
