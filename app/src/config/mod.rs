@@ -4,6 +4,7 @@ mod analytics;
 mod load;
 mod locate;
 mod stream;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
