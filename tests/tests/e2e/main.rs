@@ -28,6 +28,8 @@ mod relay;
 mod relay_access;
 mod restart;
 mod rtsp;
+mod secrets;
+mod security;
 mod sources;
 mod steering;
 mod timestamps;
