@@ -78,6 +78,15 @@ enum What {
     Viewers,
     /// Part complete at the origin → fetchable at an edge, on loopback and over a link with delay and loss.
     Relay,
+    /// An origin, a ladder, two edges and hundreds of players for an hour: what grows?
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 3_600)]
+        seconds: u64,
+        /// Players, over both edges.
+        #[arg(long, default_value_t = 500)]
+        players: usize,
+    },
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -130,6 +139,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Ladder => measure::ladder::run(&setting)?,
         What::Viewers => measure::viewers::run(&setting)?,
         What::Relay => measure::relay::run(&setting)?,
+        What::Soak { seconds, players } => {
+            measure::soak::run(&setting, measure::soak::Length { seconds, players })?
+        }
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);

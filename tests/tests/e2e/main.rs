@@ -28,6 +28,7 @@ mod relay;
 mod relay_access;
 mod restart;
 mod rtsp;
+mod scaling;
 mod secrets;
 mod security;
 mod sources;

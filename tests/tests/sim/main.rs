@@ -6,7 +6,13 @@
 //! and shortly after; in the end everybody sees the newest list.
 //!
 //! `make sim SEEDS=5000` runs many; `SEED=4711 cargo test --workspace --test sim` runs one again and tells of it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test program"
+)]
 
 mod node;
 mod origin;
