@@ -1,6 +1,8 @@
 //! A corpus of configuration files with a mistake each: `aqueduct check` says file, line, key and what to do, in the words
 //! that stand in `check.txt`. After a change that is meant, `BLESS=1 cargo test --workspace --test check` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
