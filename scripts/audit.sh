@@ -8,7 +8,7 @@ asked=0
 found=0
 unasked=0
 # What says that the faults themselves could not be fetched, rather than that there is one.
-UNREACHED='failed to fetch advisory|fetch advisory database|error fetching|Could not resolve|audit endpoint returned an error|ENOTFOUND|ECONNREFUSED'
+UNREACHED='no such command|failed to fetch advisory|fetch advisory database|error fetching|Could not resolve|audit endpoint returned an error|ENOTFOUND|ECONNREFUSED'
 
 ask() { # WHAT COMMAND…
   local what=$1 said
@@ -30,7 +30,7 @@ in_folder() { # FOLDER COMMAND…
 }
 
 ask 'cargo deny advisories' cargo deny --log-level error check advisories
-ask 'cargo deny advisories, fuzz' cargo deny --manifest-path fuzz/Cargo.toml --log-level error check --config deny.toml advisories
+ask 'cargo deny advisories, fuzz' cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml --log-level error check advisories
 ask 'cargo audit' cargo audit --quiet
 for folder in web tests/browser; do
   ask "npm audit, $folder" in_folder "$folder" npm audit --audit-level=low
