@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_stand_in_a_file() {
+        let file = std::env::temp_dir().join(format!("aqueduct-token-{}", std::process::id()));
+        std::fs::write(&file, "aqr1_0123\n").unwrap();
+        assert_eq!(token(&format!("@{}", file.display())), Ok("aqr1_0123".into()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(token("aqr1_0123"), Ok("aqr1_0123".into()));
+        let gone = token(&format!("@{}", file.display())).unwrap_err();
+        assert!(gone.contains("cannot be read"), "{gone}");
+    }
+
+    #[test]
     fn a_set_flag_is_a_key_and_a_value_that_may_hold_equals_signs() {
         assert_eq!(key_value("a.b=c=d"), Ok(("a.b".into(), "c=d".into())));
         for bad in ["a", "=b", "a..b=c", "a b=c"] {
