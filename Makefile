@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
 # toolchain is installed first (scripts/setup.sh says what).
 
-.PHONY: help demo demo-edge test check bench build web obs-check sessions-check fuzz clean
+.PHONY: help demo demo-edge test check bench build web obs-check sessions-check fuzz audit sbom sim soak clean
 
 CARGO ?= cargo
 # Where cargo puts what it builds.
@@ -17,7 +17,11 @@ help:
 	@echo 'make build      the release binary with its pages: target/release/aqueduct'
 	@echo 'make obs-check  a real OBS pushes for a minute and plays (needs obs-studio; installs it)'
 	@echo 'make sessions-check  twenty sessions with stalls: what the server says of them beside what their pages measured'
-	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (60) each; needs a nightly compiler'
+	@echo 'make sim        packager, relay, edges and players under a virtual clock: SEEDS (2000) cases'
+	@echo 'make soak       five streams, a ladder, two edges, SOAK_PLAYERS (500) for SOAK_SECONDS (3600): what grows?'
+	@echo 'make audit      known faults of every dependency (needs the network; says which lists it could not ask)'
+	@echo 'make sbom       what the program is made of, as CycloneDX: target/sbom'
+	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (60) each; better with a nightly compiler'
 
 demo:
 	@scripts/setup.sh build demo
@@ -67,6 +71,24 @@ sessions-check: build
 fuzz:
 	@scripts/setup.sh fuzz
 	fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+# As many cases of the simulation as are asked for, optimised; `SEED=N` runs one and tells of it.
+sim:
+	SEEDS=$(or $(SEEDS),2000) $(CARGO) test --release --locked -p aqueduct-tests --test sim -- --nocapture
+
+soak: build
+	@scripts/setup.sh demo
+	$(CARGO) build --release --locked -p aqueduct-benches
+	$(TARGET)/release/aqueduct-bench --server $(TARGET)/release/aqueduct soak --seconds $(or $(SOAK_SECONDS),3600) \
+	    --players $(or $(SOAK_PLAYERS),500)
+
+audit:
+	@scripts/setup.sh audit
+	@scripts/audit.sh
+
+sbom:
+	@scripts/setup.sh build sbom
+	@scripts/sbom.sh $(TARGET)/sbom
 
 clean:
 	$(CARGO) clean

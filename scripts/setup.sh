@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian or Ubuntu machine and says what it does; with everything there it installs
-# nothing. Usage: scripts/setup.sh build|demo|test|check|bench …
+# nothing. Usage: scripts/setup.sh build|demo|test|check|bench|fuzz|audit|sbom …
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -143,6 +143,7 @@ for goal in "$@"; do
     demo) want ffmpeg ffmpeg ;;
     test) want ffmpeg ffmpeg; want_chromium; want_sbin nats-server nats-server; want_sbin nginx nginx; want_gstreamer; want ip iproute2 ;;
     check | fuzz) ;;
+    audit | sbom) want npm npm ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
     *) say "unknown goal $goal"; exit 2 ;;
@@ -156,5 +157,7 @@ for goal in "$@"; do
     test | obs) npm_packages tests/browser; install_chromium ;;
     check) need_component fmt rustfmt; need_component clippy clippy; cargo_tool cargo-deny 0.20.2 --no-default-features ;;
     fuzz) cargo_tool cargo-fuzz 0.13.2 ;;
+    audit) cargo_tool cargo-deny 0.20.2 --no-default-features; cargo_tool cargo-audit 0.22.2 ;;
+    sbom) cargo_tool cargo-cyclonedx 0.5.9 ;;
   esac
 done

@@ -38,12 +38,12 @@ pub enum Command {
     Top(crate::top::Top),
     /// Check a configuration file: prints file, line, key and what to do; opens nothing.
     Check {
-        /// The file.
+        /// The configuration file (TOML), such as one that began with `aqueduct config`.
         file: PathBuf,
     },
     /// Try what decodes and encodes on this machine, and print it with every refusal in words.
     Hardware {
-        /// For programs.
+        /// As JSON, for programs.
         #[arg(long)]
         json: bool,
         /// Settings as for `serve`: they name a device and what streams may use.
@@ -62,6 +62,23 @@ pub enum Command {
     },
     /// Print the default configuration with a comment on every key.
     Config,
+    /// Print what completes this program's words in a shell.
+    #[command(
+        after_help = "bash:  aqueduct completions bash > ~/.local/share/bash-completion/completions/aqueduct
+zsh:   aqueduct completions zsh > \"${fpath[1]}/_aqueduct\"
+fish:  aqueduct completions fish > ~/.config/fish/completions/aqueduct.fish"
+    )]
+    Completions {
+        /// Whose words they are completed in.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command into a folder.
+    #[command(after_help = "Look at it:  aqueduct man | man -l -
+Install:     aqueduct man /usr/local/share/man/man1")]
+    Man {
+        /// Where a page for each command is written; the folder is made if it is not there.
+        folder: Option<PathBuf>,
+    },
     /// Publish keys.
     #[command(subcommand)]
     Key(Key),
@@ -121,14 +138,15 @@ pub struct Settings {
   aqueduct edge --origin 127.0.0.1:4443 --set edge.http.listen=0.0.0.0:8090 \\
                 --set edge.https.listen=off --set admin.listen=127.0.0.1:8091
 On another machine, with the token that the origin prints at its start:
-  aqueduct edge --origin origin.example:4443 --token aqr1_…
+  aqueduct edge --origin origin.example:4443 --token @relay.token
 With certificates of your own authority (`aqueduct ca`), set relay.ca, relay.certificate and relay.key instead.")]
 pub struct Edge {
     /// Who feeds this edge. May be repeated: the first one that has a stream is taken, the others stand by.
     #[arg(long = "origin", value_name = "HOST:PORT")]
     pub origins: Vec<String>,
-    /// What lets this edge in at an origin on another machine, as that prints it. May be repeated.
-    #[arg(long = "token", value_name = "TOKEN")]
+    /// What lets this edge in at an origin on another machine, as that prints it: the token, or @FILE with it in a file,
+    /// since everybody on this machine can read a command line. May be repeated.
+    #[arg(long = "token", value_name = "TOKEN|@FILE", value_parser = token)]
     pub tokens: Vec<String>,
     /// Settings as for `serve`.
     #[command(flatten)]
@@ -199,6 +217,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// A token, or what stands in the file that is named behind an @.
+fn token(text: &str) -> Result<String, String> {
+    let Some(file) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
+    let told = std::fs::read_to_string(file).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    Ok(told.trim().to_owned())
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, for example packager.part=200ms")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -216,6 +241,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_may_stand_in_a_file() {
+        let file = std::env::temp_dir().join(format!("aqueduct-token-{}", std::process::id()));
+        std::fs::write(&file, "aqr1_0123\n").unwrap();
+        assert_eq!(token(&format!("@{}", file.display())), Ok("aqr1_0123".into()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(token("aqr1_0123"), Ok("aqr1_0123".into()));
+        let gone = token(&format!("@{}", file.display())).unwrap_err();
+        assert!(gone.contains("cannot be read"), "{gone}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod hardware;
 mod hooks;
 mod keys;
 mod logging;
+mod manual;
 mod nodes;
 mod observe;
 mod otlp;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
     if matches!(cli.command, Command::Snapshots) {
         return aqueduct_transcode::snapshot::run();
     }
+    leave_no_memory_behind();
     // ring is the one crypto provider; without this, two enabled ones would make rustls refuse to choose.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (code, text) = match run(cli) {
@@ -114,6 +116,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             print!("{}", config::DEFAULT_FILE);
             Ok(())
         }
+        Command::Completions { shell } => manual::completions(shell, &mut std::io::stdout()),
+        Command::Man { folder: None } => manual::page(&mut std::io::stdout()),
+        Command::Man { folder: Some(folder) } => manual::pages(&folder),
         Command::Key(Key::New { stream, settings }) => keys::new(&stream, &plan(&settings)?),
         Command::Key(Key::Hash) => keys::hash(),
         Command::Ca(command) => ca::run(command, since_1970()),
@@ -221,6 +226,13 @@ fn raise_file_limit() {
         Ok(limit) => tracing::debug!(limit, "file descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),
     }
+}
+
+/// A crash leaves no file with keys and passwords in it. The hard limit stays, so that an operator who hunts a crash may
+/// raise it again (`prlimit --core=unlimited --pid PID`).
+fn leave_no_memory_behind() {
+    let hard = rlimit::Resource::CORE.get().map_or(0, |(_, hard)| hard);
+    let _ = rlimit::Resource::CORE.set(0, hard);
 }
 
 async fn drain(running: wire::Running, plan: &Plan, signals: &mut Signals) {

@@ -80,6 +80,15 @@ enum What {
     Relay,
     /// Publish latency with 100,000 events a second on the bus beside the same without; drops, memory, a scrape's time.
     Health,
+    /// An origin, a ladder, two edges and hundreds of players for an hour: what grows?
+    Soak {
+        /// For how long.
+        #[arg(long, default_value_t = 3_600)]
+        seconds: u64,
+        /// Players, over both edges.
+        #[arg(long, default_value_t = 500)]
+        players: usize,
+    },
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -133,6 +142,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Viewers => measure::viewers::run(&setting)?,
         What::Relay => measure::relay::run(&setting)?,
         What::Health => measure::health::run(&setting)?,
+        What::Soak { seconds, players } => {
+            measure::soak::run(&setting, measure::soak::Length { seconds, players })?
+        }
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);

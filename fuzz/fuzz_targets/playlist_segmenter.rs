@@ -144,6 +144,7 @@ fuzz_target!(|input: (Source, bool, Vec<Step>)| {
     let resumed = resumed.then_some(Checkpoint {
         epoch: 7,
         next_msn: 40,
+        missed_msn: 33,
         next_part: 900,
         era: 2,
         target_duration: 2,

@@ -20,7 +20,8 @@ const SOUND: [&str; 3] = [
 fuzz_target!(|data: (u8, bool, Vec<(bool, bool, u8, Vec<u8>)>)| {
     let (choice, overtake, packets) = data;
     let (video, sound) = (VIDEO[usize::from(choice % 2)], SOUND[usize::from(choice / 2 % 3)]);
-    let text = format!("{HEAD}m=video 0 RTP/AVP 96\r\na=rtpmap:96 {video}/90000\r\nm=audio 0 RTP/AVP {sound}");
+    let text =
+        format!("{HEAD}m=video 0 RTP/AVP 96\r\na=rtpmap:96 {video}/90000\r\nm=audio 0 RTP/AVP {sound}");
     let Ok(media) = sdp::parse(text.as_bytes()) else { return };
     let Ok(mut assembly) = Assembly::new(&media, true, overtake) else { return };
     let start = Instant::now();

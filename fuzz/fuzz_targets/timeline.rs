@@ -229,7 +229,8 @@ impl Publisher {
         }
         let awaits_sync = self.further.insert(track, false).unwrap_or(true);
         let sound = is_sound(track);
-        let (kind, stamp) = if sound { (TrackKind::Audio, self.sound) } else { (TrackKind::Video, self.video) };
+        let (kind, stamp) =
+            if sound { (TrackKind::Audio, self.sound) } else { (TrackKind::Video, self.video) };
         self.push(CodedFrame {
             track,
             kind,

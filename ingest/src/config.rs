@@ -171,7 +171,7 @@ pub enum ConfigError {
     #[error("ingest.grace: at most {}", humantime_serde::re::humantime::format_duration(MAX_GRACE))]
     Grace,
     /// A publish key cannot be used.
-    #[error("ingest.keys[{index}].{source}")]
+    #[error("ingest.keys.{index}.{source}")]
     Key {
         /// Which, from 0.
         index: usize,
@@ -204,7 +204,7 @@ pub enum ConfigError {
     #[error("ingest.srt.latency: at most 10s")]
     SrtLatency,
     /// A camera that cannot be pulled.
-    #[error("ingest.rtsp[{index}].{source}")]
+    #[error("ingest.rtsp.{index}.{source}")]
     Camera {
         /// Which, from 0.
         index: usize,
@@ -212,13 +212,13 @@ pub enum ConfigError {
         source: CameraError,
     },
     /// Two cameras for one stream.
-    #[error("ingest.rtsp[{index}].stream: another source is for this stream already")]
+    #[error("ingest.rtsp.{index}.stream: another source is for this stream already")]
     Twice {
         /// The second of them, from 0.
         index: usize,
     },
     /// A limit that would let nobody in.
-    #[error("ingest.limits.{key}: must be greater than 0")]
+    #[error("ingest.limits.{key}: 0 lets nobody in: set it to 1 or more")]
     Zero {
         /// Which.
         key: &'static str,
@@ -439,18 +439,18 @@ mod tests {
             ("grace = '2h'", "ingest.grace: "),
             ("[rtmp]\nlisten = '1935'", "ingest.rtmp.listen: "),
             ("[rtmps]\nlisten = 'localhost:1'", "ingest.rtmps.listen: "),
-            ("[[keys]]\nstream = 'x'\nsecret = '0123456789abcdef'", "ingest.keys[0].stream: "),
-            ("[[keys]]\nstream = '*'\nsecret = 'short'", "ingest.keys[0].secret: "),
+            ("[[keys]]\nstream = 'x'\nsecret = '0123456789abcdef'", "ingest.keys.0.stream: "),
+            ("[[keys]]\nstream = '*'\nsecret = 'short'", "ingest.keys.0.secret: "),
             ("[limits]\nsilence = '0s'", "ingest.limits.silence: "),
             ("[limits]\nbitrate = 1", "bitrate"),
             ("takeover = 'perhaps'", "perhaps"),
             ("[rtsp_server]\nlisten = '8554'", "ingest.rtsp_server.listen: "),
-            ("[[rtsp]]\nstream = 'x'\nurl = 'rtsp://h/'", "ingest.rtsp[0].stream: "),
-            ("[[rtsp]]\nstream = 'a/b'\nurl = 'http://u:0123456789abcdef@h/'", "ingest.rtsp[0].url: "),
+            ("[[rtsp]]\nstream = 'x'\nurl = 'rtsp://h/'", "ingest.rtsp.0.stream: "),
+            ("[[rtsp]]\nstream = 'a/b'\nurl = 'http://u:0123456789abcdef@h/'", "ingest.rtsp.0.url: "),
             ("[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\ntransport = 'quic'", "quic"),
             (
                 "[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\n[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://i/'",
-                "ingest.rtsp[1].stream: ",
+                "ingest.rtsp.1.stream: ",
             ),
         ] {
             let error = read(text).unwrap_err();

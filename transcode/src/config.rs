@@ -219,6 +219,14 @@ pub enum ConfigError {
         /// The most that is allowed.
         most: String,
     },
+    /// Two rungs are one.
+    #[error(
+        "transcode.ladder.{second}: it is the same as the rung before it of that height: change it or leave it out"
+    )]
+    SameRung {
+        /// The second of them, from 0.
+        second: usize,
+    },
     /// A list has nothing that can be used.
     #[error(
         "{key}: transcode.hardware.forbid leaves nothing: allow one more, or set transcode.mode to \"off\""
@@ -351,6 +359,9 @@ fn check_ladder(ladder: &[RungByHand]) -> Result<(), ConfigError> {
         }
         if let Some(fps) = rung.fps {
             within(&key("fps"), fps, 1, 240)?;
+        }
+        if ladder.iter().take(at).any(|before| before == rung) {
+            return Err(ConfigError::SameRung { second: at });
         }
     }
     Ok(())

@@ -229,10 +229,10 @@ impl HookConfig {
         let url = self
             .url
             .parse()
-            .map_err(|error: crate::client::BadUrl| format!("analytics.hooks.{index}: url: {error}"))?;
+            .map_err(|error: crate::client::BadUrl| format!("analytics.hooks.{index}.url: {error}"))?;
         let secret = self.secret.filter(|secret| secret.expose().len() >= SHORTEST_SECRET);
         let secret = secret.ok_or_else(|| {
-            format!("analytics.hooks.{index}: secret has at least {SHORTEST_SECRET} characters; notices are signed with it")
+            format!("analytics.hooks.{index}.secret: give one of {SHORTEST_SECRET} characters at least: notices are signed with it")
         })?;
         Ok(HookPlan { url, secret, events: self.events })
     }

@@ -7,7 +7,8 @@ use figment::Figment;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 
-use super::locate::{Place, SECTIONS, key_in_text, line_of};
+use super::locate::{Place, SECTIONS, key_in_text, line_at, line_of};
+use super::words;
 use super::{Config, Plan, Tls, default_data_dir};
 use crate::cli::Settings;
 
@@ -81,18 +82,24 @@ fn load_with(
     let config = figment.extract::<Config>().map_err(|error| source.explain(&error))?;
     plan(config).map_err(|message| {
         let key = key_in_text(&message);
-        let place = source.place(key.as_deref());
-        ConfigError::Value { message: without_key(message, &place), place }
+        let (message, place) = named_once(message, source.place(key.as_deref()));
+        ConfigError::Value { message, place }
     })
 }
 
-/// A message that begins with the key which its place names as well, without it.
-fn without_key(message: String, place: &Place) -> String {
-    let (Place::File { key: Some(key), .. } | Place::Flag(key) | Place::Nowhere(Some(key))) = place else {
-        return message;
+/// Where a message begins with the key that its place names as well, one of them goes.
+fn named_once(message: String, mut place: Place) -> (String, Place) {
+    let (Place::File { key: Some(key), .. } | Place::Flag(key) | Place::Nowhere(Some(key))) = &place else {
+        return (message, place);
     };
-    let rest = message.strip_prefix(key.as_str()).and_then(|rest| rest.strip_prefix(": "));
-    rest.map(str::to_owned).unwrap_or(message)
+    let Some(rest) = message.strip_prefix(key.as_str()) else { return (message, place) };
+    if let Some(rest) = rest.strip_prefix(": ") {
+        return (rest.to_owned(), place);
+    }
+    if let (true, Place::File { key, .. }) = (rest.starts_with(' '), &mut place) {
+        *key = None;
+    }
+    (message, place)
 }
 
 /// The key that a variable sets: `AQUEDUCT_PACKAGER__PART` is `packager.part`. Others that begin alike are not ours:
@@ -114,7 +121,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
     match text.parse::<toml_edit::Document<String>>() {
         Ok(_) => Ok(text),
         Err(error) => {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map(|span| line_at(&text, span.start));
             let place = Place::File { file: file.to_owned(), line, key: None };
             Err(ConfigError::Syntax { place, message: error.message().to_owned() })
         }
@@ -214,7 +221,11 @@ impl Source<'_> {
                 let known: Vec<&str> = expected.to_vec();
                 format!("unknown key; known here: {}", known.join(", "))
             }
-            kind => kind.to_string(),
+            figment::error::Kind::MissingField(name) => {
+                path.push(name.to_string());
+                "missing; it has to stand in this section".to_owned()
+            }
+            kind => words::told(kind, &path),
         };
         ConfigError::Value { place: self.place(Some(&path.join("."))), message }
     }
@@ -229,9 +240,7 @@ impl Source<'_> {
             return Place::Variable(name.clone());
         }
         match (self.file, line_of(self.text, key)) {
-            (Some(file), Some(line)) => {
-                Place::File { file: file.to_owned(), line: Some(line), key: Some(key.to_owned()) }
-            }
+            (Some(file), line) => Place::File { file: file.to_owned(), line, key: Some(key.to_owned()) },
             _ => Place::Nowhere(Some(key.to_owned())),
         }
     }
@@ -303,11 +312,11 @@ mod tests {
         assert_eq!((plans.sources.len(), plans.targets.len()), (1, 2));
         assert!(!format!("{plans:?}").contains("hush"));
         for (from, to, part) in [
-            ("live/show", "show", "aqueduct.toml:1: stream.0.name: a stream is named"),
-            ("live/b", "live/show", "aqueduct.toml:7: stream.1.name: live/show has a section already"),
-            ("'rtsp:cam1'", "'a b'", "stream.0.sources: \"a b\""),
-            ("'2s'", "'1h'", "stream.0.failover_after: from"),
-            ("rtmp://h/live/hush", "http://h/live/hush", "aqueduct.toml:1: stream.0.push.0.url: write rtmp"),
+            ("live/show", "show", "aqueduct.toml:2: stream.0.name: a stream is named"),
+            ("live/b", "live/show", "aqueduct.toml:8: stream.1.name: live/show has a section already"),
+            ("'rtsp:cam1'", "'a b'", "aqueduct.toml:3: stream.0.sources: \"a b\""),
+            ("'2s'", "'1h'", "aqueduct.toml:4: stream.0.failover_after: set it"),
+            ("rtmp://h/live/hush", "http://h/live/hush", "aqueduct.toml:6: stream.0.push.0.url: write rtmp"),
             ("failover_after", "failover", "stream.0.failover"),
             (
                 "name = 'one'",
@@ -415,10 +424,7 @@ mod tests {
         let plan = loaded(&text, &[]).unwrap();
         assert_eq!(plan.transcode.ladder.len(), 1);
         let error = loaded(&text.replace("720", "9000"), &[]).unwrap_err();
-        assert_eq!(
-            error,
-            "aqueduct.toml:1: transcode.ladder.0.height: transcode.ladder.0.height is 9000: set it to 32 up to 4320"
-        );
+        assert_eq!(error, "aqueduct.toml:2: transcode.ladder.0.height is 9000: set it to 32 up to 4320");
     }
 
     #[test]
@@ -451,8 +457,8 @@ mod tests {
             ("[admin]\n\nlisten = 7\n", "aqueduct.toml:3: admin.listen: "),
             ("[packager]\nparts = \"1s\"\n", "aqueduct.toml:2: packager.parts: unknown key; known here: "),
             ("a = [\n", "aqueduct.toml:1: not TOML: "),
-            ("[tls]\ncert = \"x\"\n", "aqueduct.toml:1: tls.key: tls.key is missing"),
-            ("[packager]\n# parts\npart = \"5s\"\n", "aqueduct.toml:3: packager.part: "),
+            ("[tls]\ncert = \"x\"\n", "aqueduct.toml:1: tls.key is missing: "),
+            ("[packager]\n# parts\npart = \"5s\"\n", "aqueduct.toml:3: packager.part is 5000 ms: "),
         ] {
             let error = loaded(text, &[]).unwrap_err();
             assert!(error.starts_with(expected), "{error:?} should start with {expected:?}");

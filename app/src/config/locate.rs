@@ -38,26 +38,33 @@ impl fmt::Display for Place {
     }
 }
 
-/// The line of `key` (dotted; numbers index arrays of tables), or of the nearest table around it.
+/// The line of `key` (dotted; numbers index arrays), or of what is nearest around it.
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
     let document = toml_edit::Document::parse(text).ok()?;
-    let mut item: &toml_edit::Item = document.as_item();
-    let mut span = None;
-    for step in key.split('.') {
-        let table_key = item.as_table_like().and_then(|table| table.get_key_value(step));
-        match (table_key, step.parse::<usize>()) {
-            (Some((found, value)), _) => {
-                span = found.span().or_else(|| value.span()).or(span);
-                item = value;
-            }
-            (None, Ok(index)) => {
-                let table = item.as_array_of_tables().and_then(|tables| tables.get(index))?;
-                return Some(line_at(text, table.span()?.start));
-            }
-            (None, Err(_)) => break,
-        }
+    let steps: Vec<&str> = key.split('.').collect();
+    start_in_table(document.as_table(), &steps).map(|start| line_at(text, start))
+}
+
+fn start_in_table(table: &dyn toml_edit::TableLike, steps: &[&str]) -> Option<usize> {
+    let (step, rest) = steps.split_first()?;
+    let (key, item) = table.get_key_value(step)?;
+    let own = || key.span().or_else(|| item.span()).map(|span| span.start);
+    start_in(item, rest).or_else(own)
+}
+
+fn start_in(item: &toml_edit::Item, steps: &[&str]) -> Option<usize> {
+    if let Some(table) = item.as_table_like() {
+        return start_in_table(table, steps);
     }
-    span.map(|span| line_at(text, span.start))
+    let (index, rest) = steps.split_first()?;
+    let index: usize = index.parse().ok()?;
+    if let Some(tables) = item.as_array_of_tables() {
+        let table = tables.get(index)?;
+        return start_in_table(table, rest).or_else(|| table.span().map(|span| span.start));
+    }
+    let value = item.as_array()?.get(index)?;
+    let within = value.as_inline_table().and_then(|table| start_in_table(table, rest));
+    within.or_else(|| value.span().map(|span| span.start))
 }
 
 /// How the keys of every section begin.
@@ -85,7 +92,8 @@ pub fn key_in_text(message: &str) -> Option<String> {
         .map(|word| word.trim_end_matches('.').into())
 }
 
-fn line_at(text: &str, byte: usize) -> usize {
+/// The line, from 1, that a byte of the text stands in.
+pub fn line_at(text: &str, byte: usize) -> usize {
     1 + text.as_bytes()[..byte.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
@@ -95,12 +103,16 @@ mod tests {
 
     #[test]
     fn a_key_is_found_at_its_line_however_it_is_written() {
-        let text = "data_dir = \"x\"\n[ingest]\ngrace = \"3s\"\nrtmp.listen = \"a\"\n\n[[ingest.keys]]\nstream = \"s\"\n";
+        let text = "data_dir = \"x\"\n[ingest]\ngrace = \"3s\"\nrtmp.listen = \"a\"\n\n[[ingest.keys]]\nstream = \"s\"\n[[ingest.keys]]\nstream = \"t\"\n[relay]\norigins = [\n\"a\",\n\"b\"]\n";
         for (key, line) in [
             ("data_dir", Some(1)),
             ("ingest.grace", Some(3)),
             ("ingest.rtmp.listen", Some(4)),
             ("ingest.keys.0", Some(6)),
+            ("ingest.keys.0.stream", Some(7)),
+            ("ingest.keys.1.stream", Some(9)),
+            ("ingest.keys.1.secret", Some(8)),
+            ("relay.origins.1", Some(13)),
             ("edge.http", None),
         ] {
             assert_eq!(line_of(text, key), line, "{key}");

@@ -5,6 +5,7 @@ mod load;
 mod locate;
 mod otlp;
 mod stream;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;

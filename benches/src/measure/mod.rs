@@ -8,6 +8,7 @@ pub mod lag;
 pub mod memory;
 pub mod relay;
 pub mod serve;
+pub mod soak;
 pub mod viewers;
 
 use std::path::Path;

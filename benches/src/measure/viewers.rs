@@ -24,7 +24,7 @@ use crate::spread::Spread;
 use crate::{clock, machine, part, process};
 
 /// Playlists that are remembered by their bytes: all players get the same ones.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 32;
 
 /// Measures.
 pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
@@ -140,7 +140,7 @@ fn rows(players: usize, idle: f64, lists: &Seen, all: &Seen) -> Vec<Row> {
 
 /// What all players share: they are one thread.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     measuring: Cell<bool>,
     over: Cell<bool>,
     playlists: Cell<u64>,
@@ -158,6 +158,22 @@ struct Parts {
 }
 
 impl World {
+    /// From now on what arrives counts.
+    pub(super) fn measure(&self) {
+        self.measuring.set(true);
+    }
+
+    /// From a part's last sample to its arrival, of what arrived since the last time.
+    pub(super) fn take_times(&self, sent: &Sent) -> Vec<Duration> {
+        let mut parts = self.parts.borrow_mut();
+        let arrivals = std::mem::take(&mut parts.arrivals);
+        let times = arrivals.into_iter().filter_map(|(number, at)| {
+            let (track, frame) = parts.last_frames.get(number).copied().flatten()?;
+            Some(at.saturating_duration_since(sent.at(track, frame)?))
+        });
+        times.collect()
+    }
+
     fn seen(&self, sent: &Sent, span: Duration, load: f64, own_load: f64) -> Seen {
         let parts = self.parts.borrow();
         let times = parts.arrivals.iter().filter_map(|(number, at)| {
@@ -189,16 +205,16 @@ impl World {
 }
 
 /// One player's hold on one rendition.
-struct Follower {
-    world: Rc<World>,
-    path: Rc<str>,
-    track: Track,
-    lists: Connection,
-    media: Option<Connection>,
+pub(super) struct Follower {
+    pub(super) world: Rc<World>,
+    pub(super) path: Rc<str>,
+    pub(super) track: Track,
+    pub(super) lists: Connection,
+    pub(super) media: Option<Connection>,
 }
 
 impl Follower {
-    async fn run(self) -> Result<(), Error> {
+    pub(super) async fn run(self) -> Result<(), Error> {
         let Self { world, path, track, mut lists, mut media } = self;
         let mut known = world.media(&path, &lists.get(&path, Body::Keep).await?)?;
         if let (Some(connection), Some(map)) = (&mut media, &known.map) {

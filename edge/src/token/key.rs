@@ -200,6 +200,14 @@ pub(super) fn jwks(json: &[u8], secrets: bool) -> Result<Vec<Key>, JwksError> {
     if keys.is_empty() { Err(JwksError::NoKey) } else { Ok(keys) }
 }
 
+/// How many keys of a JWK set would be used; `secrets` as for a set that lies in a file.
+///
+/// # Errors
+/// When it is no set that can be used.
+pub fn keys_in(json: &[u8], secrets: bool) -> Result<usize, JwksError> {
+    jwks(json, secrets).map(|keys| keys.len())
+}
+
 impl Jwk {
     fn key(self, secrets: bool) -> Result<Option<Key>, &'static str> {
         let verifies = |ops: &Vec<String>| ops.iter().any(|op| op == "verify");

@@ -31,6 +31,14 @@ pub enum RevokedError {
     TooLong,
 }
 
+/// How many a list names.
+///
+/// # Errors
+/// When it is no list.
+pub fn named_in(text: &[u8]) -> Result<usize, RevokedError> {
+    Revoked::read(text).map(|list| list.len())
+}
+
 impl Revoked {
     /// A line each: `sub:VIEWER`, `sid:SESSION` or `jti:TOKEN`; empty lines and those that begin with `#` say nothing.
     pub(super) fn read(text: &[u8]) -> Result<Self, RevokedError> {

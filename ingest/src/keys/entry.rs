@@ -35,7 +35,7 @@ pub enum KeyError {
     #[error("stream: {0}; or give live/* for all of an app, or * for all")]
     Stream(#[from] NameError),
     /// Neither secret nor hash, or both.
-    #[error("give either secret or hash")]
+    #[error("secret: give either secret or hash")]
     OneOf,
     /// The hash is not `sha256:` and 64 hex digits.
     #[error("hash: write sha256: and the 64 hex digits of `printf %s SECRET | sha256sum`")]

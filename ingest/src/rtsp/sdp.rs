@@ -48,6 +48,9 @@ pub enum SdpError {
 /// # Errors
 /// When it is not SDP, or names nothing over RTP, or too much.
 pub fn parse(text: &[u8]) -> Result<Vec<Option<Medium>>, SdpError> {
+    if !has_whole_lines(text) {
+        return Err(SdpError::Malformed);
+    }
     let session = Session::parse(text).map_err(|_| SdpError::Malformed)?;
     if session.medias.len() > MEDIA_MAX {
         return Err(SdpError::TooMany);
@@ -57,6 +60,12 @@ pub fn parse(text: &[u8]) -> Result<Vec<Option<Medium>>, SdpError> {
         Some(_) => Ok(media),
         None => Err(SdpError::NoMedia),
     }
+}
+
+/// Each line is one character, an equals sign and a value. The library panics on a line that is not, once an origin has come.
+fn has_whole_lines(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.all(|line| matches!(line, [] | [_, b'=', ..]) && line.first() != Some(&b'='))
 }
 
 fn medium(media: &Media) -> Option<Medium> {
@@ -148,6 +157,18 @@ mod tests {
         assert_eq!(audio.control.as_deref(), Some("trackID=2"));
         assert_eq!(media[2], None);
         assert!(media[3].as_ref().unwrap().is_backchannel && !audio.is_backchannel);
+    }
+
+    #[test]
+    fn a_line_without_its_key_is_refused_wherever_it_stands() {
+        for line in ["mode=1;profile-level-id=64001f", "nonsense", "=x", "a"] {
+            for before in [HEAD, "v=0\r\no=- 0 0 IN IP4 10.0.0.5\r\n"] {
+                let text = format!("{before}{line}\r\na=control:trackID=1\r\nm=audio 0 RTP/AVP 0\r\n");
+                assert_eq!(parse(text.as_bytes()), Err(SdpError::Malformed), "{line}");
+            }
+            let text = format!("{HEAD}m=audio 0 RTP/AVP 0\r\n{line}\r\na=x\r\n");
+            assert_eq!(parse(text.as_bytes()), Err(SdpError::Malformed), "{line}");
+        }
     }
 
     #[test]

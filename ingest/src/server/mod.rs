@@ -2,7 +2,7 @@
 
 mod connection;
 pub(crate) mod gate;
-mod srt;
+pub mod srt;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

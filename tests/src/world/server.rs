@@ -142,6 +142,19 @@ impl Server {
         Self::start_in(Arc::new(fresh_data()?), settings, &["--log", "trace"], None).await
     }
 
+    /// The same, with these settings in a file, as an operator keeps them; what `settings` say stands over it.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn configured(file: &str, settings: &[Setting<'_>]) -> Outcome<Self> {
+        let data = Arc::new(fresh_data()?);
+        let path = data.0.join("aqueduct.toml");
+        std::fs::write(&path, file)?;
+        let flags = ["--log", "trace", "--config", &path.to_string_lossy()];
+        Self::start_in(data, settings, &flags, None).await
+    }
+
     async fn start_in(
         data: Arc<Data>,
         settings: &[Setting<'_>],

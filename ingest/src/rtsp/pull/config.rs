@@ -64,7 +64,9 @@ pub enum PullError {
     #[error("stream: {0}")]
     Stream(#[from] aqueduct_common::name::NameError),
     /// The URL is none. It is not shown, since a password may stand in it.
-    #[error("url: this is not rtsp://HOST/PATH or rtsps://HOST/PATH")]
+    #[error(
+        "url: this is not rtsp://HOST/PATH or rtsps://HOST/PATH; what other servers send is for [[ingest.pull]]"
+    )]
     Url,
     /// A password without a user name.
     #[error("user: is missing beside the password")]

@@ -7,9 +7,9 @@
 
 mod open;
 mod peer;
-mod shake;
-mod streamid;
-mod watch;
+pub mod shake;
+pub mod streamid;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -32,7 +32,7 @@ const DATAGRAM: u32 = 2;
 
 /// What a packet of somebody unknown is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum First {
+pub enum First {
     /// It asks for a cookie.
     Induction,
     /// It shows one.
@@ -43,7 +43,7 @@ pub(super) enum First {
 }
 
 /// Reads a packet of somebody unknown; `None` for one that nobody needs to answer.
-pub(super) fn first(packet: &[u8]) -> Option<First> {
+pub fn first(packet: &[u8]) -> Option<First> {
     if !is_handshake(packet) || packet.len() < SHAKE {
         return None;
     }
@@ -57,18 +57,18 @@ pub(super) fn first(packet: &[u8]) -> Option<First> {
 }
 
 /// A handshake, whatever it says.
-pub(super) fn is_handshake(packet: &[u8]) -> bool {
+pub fn is_handshake(packet: &[u8]) -> bool {
     words(packet).is_some_and(|[first, _]| packet[0] & CONTROL != 0 && control_type(first) == HANDSHAKE)
 }
 
 /// The cookie of an address in a minute; never 0, which would say that there is none.
-pub(super) fn cookie(key: &hmac::Key, address: SocketAddr, minute: i64) -> u32 {
+pub fn cookie(key: &hmac::Key, address: SocketAddr, minute: i64) -> u32 {
     let tag = hmac::sign(key, format!("{address} {minute}").as_bytes());
     tag.as_ref().first_chunk().map_or(1, |bytes| u32::from_be_bytes(*bytes).max(1))
 }
 
 /// The answer to an induction.
-pub(super) fn answer(induction: &[u8], cookie: u32) -> Option<Vec<u8>> {
+pub fn answer(induction: &[u8], cookie: u32) -> Option<Vec<u8>> {
     let caller = word(induction, SOCKET)?;
     let mut answer = induction.get(..SHAKE)?.to_vec();
     set(&mut answer, DESTINATION, caller);
@@ -81,7 +81,7 @@ pub(super) fn answer(induction: &[u8], cookie: u32) -> Option<Vec<u8>> {
 }
 
 /// The induction that goes before a conclusion, as its caller sent it.
-pub(super) fn induction_of(conclusion: &[u8]) -> Option<Vec<u8>> {
+pub fn induction_of(conclusion: &[u8]) -> Option<Vec<u8>> {
     let mut induction = conclusion.get(..SHAKE)?.to_vec();
     set(&mut induction, VERSION, 4);
     set(&mut induction, EXTENSIONS, DATAGRAM);
@@ -91,7 +91,7 @@ pub(super) fn induction_of(conclusion: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A handshake with another cookie.
-pub(super) fn with_cookie(packet: &[u8], cookie: u32) -> Bytes {
+pub fn with_cookie(packet: &[u8], cookie: u32) -> Bytes {
     let mut packet = packet.to_vec();
     if packet.len() >= SHAKE {
         set(&mut packet, COOKIE, cookie);
@@ -100,17 +100,17 @@ pub(super) fn with_cookie(packet: &[u8], cookie: u32) -> Bytes {
 }
 
 /// The caller's own number for the connection.
-pub(super) fn socket_of(packet: &[u8]) -> Option<u32> {
+pub fn socket_of(packet: &[u8]) -> Option<u32> {
     word(packet, SOCKET)
 }
 
 /// The cookie that a handshake shows.
-pub(super) fn cookie_of(packet: &[u8]) -> Option<u32> {
+pub fn cookie_of(packet: &[u8]) -> Option<u32> {
     word(packet, COOKIE)
 }
 
 /// The conclusion brings keys: a flag of its extension field.
-pub(super) fn has_key_material(conclusion: &[u8]) -> bool {
+pub fn has_key_material(conclusion: &[u8]) -> bool {
     const KMREQ: u32 = 2;
     word(conclusion, EXTENSIONS).is_some_and(|extensions| extensions & KMREQ != 0)
 }

@@ -12,7 +12,7 @@ const LONGEST: usize = 512;
 
 /// Why a stream id cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadId {
+pub enum BadId {
     /// There is none, or it names nothing.
     #[error("no stream id: set streamid=live/NAME?key=SECRET")]
     Missing,
@@ -25,7 +25,10 @@ pub(super) enum BadId {
 }
 
 /// The credentials of a stream id.
-pub(super) fn credentials(id: Option<&str>) -> Result<Credentials, BadId> {
+///
+/// # Errors
+/// When it names no stream or asks for something else than to publish.
+pub fn credentials(id: Option<&str>) -> Result<Credentials, BadId> {
     let id = id.map_or("", str::trim);
     if id.len() > LONGEST {
         return Err(BadId::TooLong);

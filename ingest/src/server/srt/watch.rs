@@ -9,27 +9,28 @@ const ACKS: usize = 32;
 /// A jump in sequence numbers beyond this is no loss but nonsense, or another beginning.
 const LOSS_MAX: u32 = 8_192;
 
-pub(super) const CONTROL: u8 = 0x80;
+/// The bit of a packet's first byte that says: no data.
+pub const CONTROL: u8 = 0x80;
 /// Control types.
 const ACK: u16 = 2;
 const ACK_ACK: u16 = 6;
 /// Bit of a data packet's second word: it was sent before.
 const AGAIN: u8 = 0x04;
 
-/// Counters since they were last taken.
+/// What passed since it was last asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Passed {
+pub struct Passed {
     /// Data packets that came, with those that came again.
-    pub(super) packets: u64,
+    pub packets: u64,
     /// Missing when a later one came.
-    pub(super) lost: u64,
+    pub lost: u64,
     /// Sent again by the far end.
-    pub(super) again: u64,
+    pub again: u64,
 }
 
 /// Watches one connection.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub struct Watch {
     newest: Option<u32>,
     passed: Passed,
     acks: [Option<(u32, Instant)>; ACKS],
@@ -38,7 +39,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// A packet came.
-    pub(super) fn came(&mut self, packet: &[u8], now: Instant) {
+    pub fn came(&mut self, packet: &[u8], now: Instant) {
         let Some([first, second]) = words(packet) else { return };
         if packet[0] & CONTROL != 0 {
             if control_type(first) == ACK_ACK {
@@ -63,7 +64,7 @@ impl Watch {
     }
 
     /// A packet goes out.
-    pub(super) fn goes(&mut self, packet: &[u8], now: Instant) {
+    pub fn goes(&mut self, packet: &[u8], now: Instant) {
         let Some([first, number]) = words(packet) else { return };
         if packet[0] & CONTROL != 0 && control_type(first) == ACK && number != 0 {
             self.acks[number as usize % ACKS] = Some((number, now));
@@ -80,21 +81,23 @@ impl Watch {
     }
 
     /// The round trip; `None` before the first answer.
-    pub(super) const fn rtt(&self) -> Option<Duration> {
+    pub const fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
 
-    pub(super) const fn take(&mut self) -> Passed {
+    /// The counters since they were last taken.
+    pub const fn take(&mut self) -> Passed {
         std::mem::replace(&mut self.passed, Passed { packets: 0, lost: 0, again: 0 })
     }
 }
 
-pub(super) const fn control_type(first: u32) -> u16 {
+/// The type that a control packet's first word says.
+pub const fn control_type(first: u32) -> u16 {
     (first >> 16) as u16 & 0x7fff
 }
 
 /// The first two words of a packet that has a whole header.
-pub(super) fn words(packet: &[u8]) -> Option<[u32; 2]> {
+pub fn words(packet: &[u8]) -> Option<[u32; 2]> {
     let header = packet.first_chunk::<16>()?;
     let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     Some([word(0), word(4)])

@@ -10,6 +10,8 @@ const MOST: usize = 16;
 /// Bounds of the two times: below, every hiccup is a loss; above, nobody would call it a failover.
 const FAILOVER: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(60)];
 const RESTORE: Duration = Duration::from_secs(3_600);
+/// What feeds a stream: publishers, cameras, pulls.
+const KINDS: [&str; 3] = ["push", "rtsp", "pull"];
 
 /// The sources of one stream, and when one takes over from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,17 +32,20 @@ pub enum SourcesError {
         /// Why not.
         error: SourceError,
     },
+    /// Nothing of this kind feeds a stream.
+    #[error("sources: {0} is nothing that feeds a stream: there are push, push:NAME, rtsp and pull:NAME")]
+    Kind(SourceName),
     /// One stands there twice.
     #[error("sources: {0} stands there twice")]
     Twice(SourceName),
     /// Too many.
-    #[error("sources: at most {MOST}")]
+    #[error("sources: {MOST} at most")]
     TooMany,
     /// The failover time is out of bounds.
-    #[error("failover_after: from 200ms to 60s")]
+    #[error("failover_after: set it to 200ms up to 60s")]
     Failover,
     /// The restore time is out of bounds.
-    #[error("restore_after: at most 1h")]
+    #[error("restore_after: set it to 1h at most")]
     Restore,
 }
 
@@ -56,7 +61,11 @@ impl Rules {
     ) -> Result<Self, SourcesError> {
         let mut names: Vec<SourceName> = Vec::new();
         for text in sources {
-            let name = text.parse().map_err(|error| SourcesError::Name { text: text.clone(), error })?;
+            let name: SourceName =
+                text.parse().map_err(|error| SourcesError::Name { text: text.clone(), error })?;
+            if !KINDS.contains(&name.kind()) {
+                return Err(SourcesError::Kind(name));
+            }
             if names.contains(&name) {
                 return Err(SourcesError::Twice(name));
             }
@@ -115,8 +124,8 @@ mod tests {
     #[test]
     fn lists_that_cannot_be_used_say_why() {
         let second = Duration::from_secs(1);
-        let error = rules(&["push", "main"]).map(drop);
-        assert_eq!(error, Ok(()), "a kind that nobody knows is a source that never comes");
+        // A source of a kind that nobody knows never comes: it is a publisher's name without `push:`, more likely than not.
+        assert_eq!(rules(&["push", "main"]), Err(SourcesError::Kind("main".parse().unwrap())));
         assert!(
             rules(&["push main"])
                 .unwrap_err()

@@ -47,3 +47,17 @@ fn units_of_nodes_that_transcode_let_workers_lock_themselves_in() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn every_unit_runs_as_nobody_in_particular_and_writes_its_state_alone() -> Outcome {
+    for path in files(&deploy().join("systemd"), &["service"])? {
+        let text = std::fs::read_to_string(&path)?;
+        let lines: Vec<&str> = text.lines().collect();
+        for line in
+            ["DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "StateDirectory=aqueduct"]
+        {
+            assert!(lines.contains(&line), "{}: {line}", path.display());
+        }
+    }
+    Ok(())
+}
