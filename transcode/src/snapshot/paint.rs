@@ -25,6 +25,8 @@ fn decode(request: &Request) -> Result<Picture, AvError> {
         Codec::H265 => Id::HEVC,
         Codec::Av1 => Id::AV1,
         Codec::Vp9 => Id::VP9,
+        Codec::Mjpeg => Id::MJPEG,
+        Codec::Mpeg2 => Id::MPEG2VIDEO,
     };
     let mut decoder = Decoder::open(&DecoderSetup {
         codec,
