@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(unreachable_pub, reason = "a program has no outside: pub marks what one module offers the others")]
 
+mod camera;
 mod clock;
 mod command;
 mod error;
@@ -78,6 +79,8 @@ enum What {
     Viewers,
     /// Part complete at the origin → fetchable at an edge, on loopback and over a link with delay and loss.
     Relay,
+    /// Frame written by a camera that is pulled over RTSP → part fetchable, beside RTMP; CPU per camera.
+    Rtsp,
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -130,6 +133,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Ladder => measure::ladder::run(&setting)?,
         What::Viewers => measure::viewers::run(&setting)?,
         What::Relay => measure::relay::run(&setting)?,
+        What::Rtsp => measure::rtsp::run(&setting)?,
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);
