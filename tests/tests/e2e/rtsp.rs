@@ -90,6 +90,25 @@ async fn a_camera_with_jpeg_is_named_where_nothing_is_transcoded() -> Outcome {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_camera_of_which_one_packet_in_fifty_is_missing_goes_on() -> Outcome {
+    let _room = room::quarter().await;
+    let camera = RtspServer::start().await?;
+    let server =
+        Server::start(&[OFF, ("ingest.rtsp", &sources(&[("lossy", camera.url("lossy"), "udp")]))]).await?;
+    server.playable("lossy", START).await?;
+    let url = server.playlist("lossy");
+    let deadline = now() + START;
+    while server.metric("aqueduct_ingest_ts_anomalies_total", "packet_lost").await? < 3.0 {
+        assert!(now() < deadline, "no packet is missing\n{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // What refers to a packet that is missing is left out up to the next keyframe; what comes decodes without a complaint.
+    let decoded = decode(&url, 4).await?;
+    assert!(decoded.frames >= 20, "{decoded:?}");
+    Ok(())
+}
+
 /// What `/api/v1/rtsp` says is wrong with a source, once it says so.
 async fn failing(server: &Server, name: &str) -> Outcome<String> {
     let (client, deadline) = (Client::new(), now() + START);

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use aqueduct_tests::Outcome;
 use aqueduct_tests::check::live::{self, Options};
+use aqueduct_tests::publisher::clip::made;
+use aqueduct_tests::world::ladder::span;
 use aqueduct_tests::world::watch::{Rendition, watch_during};
-use aqueduct_tests::world::{Drawing, Player, Push, Server, browse, room};
+use aqueduct_tests::world::{Drawing, Player, Push, RtspServer, Server, browse, decode, free_udp_port, room};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -159,6 +161,92 @@ async fn a_ladder_goes_on_over_a_failover() -> Outcome {
     let (report, ()) = tokio::try_join!(live::check(&url, options), happening)?;
     assert!(report.passed(), "{report}\n{}", server.log());
     assert!(server.playable("show", START).await?.contains("RESOLUTION=640x360"));
+    Ok(())
+}
+
+/// One change after the other, of all kinds of sources, while a browser plays: push, backup, a source that is fetched, a
+/// still image, and back. `SPAN_SECONDS` divides into how long each is on air.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
+    let _room = room::whole().await;
+    let _turn = TURN.lock().await;
+    let each = Duration::from_secs(span(15) / 5);
+    let port = free_udp_port()?;
+    let slate = made("slate-show.png", &["-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1"])?;
+    let stream = r#"[{name="live/show",sources=["push:main","push:backup","pull:far","pull:slate"],restore_after="3s"}]"#;
+    let pulls = format!(
+        "[{{stream='live/show',name='far',url='udp://127.0.0.1:{port}'}},\
+          {{stream='live/show',name='slate',still={slate:?},size='320x180',fps=25}}]"
+    );
+    let server = Server::start(&[("stream", stream), ("ingest.pull", &pulls)]).await?;
+    let far = Push::transport(&format!("udp://127.0.0.1:{port}?pkt_size=1316"), &long("far.mp4").path()?)?;
+    let (main, backup) = both(&server, &long("backup.mp4")).await?;
+    let ready = |told: &Value| {
+        let standing = |place: usize| told.pointer(&format!("/sources/{place}/standby/codecs/0")).is_some();
+        standing(2) && standing(3)
+    };
+    server.tells("show", START, ready).await?;
+    // The slate is there first, and may have been on air.
+    let begun = on_air(&server, 0).await?["switches"].as_u64().unwrap_or_default();
+    let index = server.playable("show", START).await?;
+    let (page, seconds) = (server.watch_page("show"), (each * 5).as_secs() as u32 + 10);
+    let viewing = tokio::spawn(async move { browse(&page, Player::Page, seconds, &["--settle", "0"]).await });
+    server.tells("show", START, |told| told["viewers"].as_u64() >= Some(1)).await?;
+    let happening = async {
+        sleep(each).await;
+        main.kill().await?;
+        on_air(&server, 1).await?;
+        sleep(each).await;
+        backup.kill().await?;
+        on_air(&server, 2).await?;
+        sleep(each).await;
+        far.kill().await?;
+        on_air(&server, 3).await?;
+        sleep(each).await;
+        let main = Push::file(&server.rtmp_url("show"), &long("main.mp4").path()?)?;
+        let told = on_air(&server, 0).await?;
+        assert_eq!(told.pointer("/last_switch/reason"), Some(&"restored".into()), "{told:#}");
+        sleep(each).await;
+        Ok(main)
+    };
+    let (_seen, _main) = watch_during(&server.playlist("show"), happening).await?;
+    let viewer = viewing.await??;
+    assert!(viewer["fatal"].is_null(), "{viewer:#}");
+    println!("longest stall {} s, stalls {}", viewer["longestStall"], viewer["stalls"]);
+    assert!(viewer["longestStall"].as_f64().is_some_and(|stall| stall <= 3.0), "{viewer:#}");
+    let played = f64::from(seconds) * 0.7;
+    assert!(viewer["playedSeconds"].as_f64().is_some_and(|seconds| seconds >= played), "{viewer:#}");
+    let told = server.told("show").await?;
+    assert_eq!(told["switches"].as_u64(), Some(begun + 4), "{told:#}");
+    // The same stream all along: the page had nothing to load anew.
+    let path = |index: &str| index.lines().find(|line| line.ends_with("media.m3u8")).map(str::to_owned);
+    assert_eq!(path(&server.playable("show", START).await?), path(&index));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_cameras_of_a_stream_the_other_one_goes_on() -> Outcome {
+    let _room = room::quarter().await;
+    let (front, side) = (RtspServer::start().await?, RtspServer::start().await?);
+    let camera = |name: &str, url: String| {
+        format!(r#"{{stream="live/door",name="{name}",url="{url}",transport="tcp"}}"#)
+    };
+    let cameras = format!("[{},{}]", camera("front", front.url("h264")), camera("side", side.url("h264")));
+    let stream = r#"[{name="live/door",sources=["rtsp:front","rtsp:side"]}]"#;
+    let settings =
+        [("ingest.rtsp_server.listen", "off"), ("stream", stream), ("ingest.rtsp", cameras.as_str())];
+    let server = Server::start(&settings).await?;
+    let is = |told: &Value, place: usize, wanted: &str| {
+        told.pointer(&format!("/sources/{place}/state")).is_some_and(|state| state == wanted)
+    };
+    server.tells("door", START, |told| is(told, 0, "on-air") && is(told, 1, "standby")).await?;
+    server.playable("door", START).await?;
+    front.kill().await?;
+    let refused = |told: &Value| told.pointer("/sources/0/problem").is_some_and(Value::is_string);
+    let told = server.tells("door", START, |told| is(told, 1, "on-air") && refused(told)).await?;
+    let problem = told.pointer("/sources/0/problem").and_then(Value::as_str).unwrap_or_default();
+    assert!(problem.contains("refuses connections") || problem.contains("closed"), "{problem}");
+    decode(&server.playlist("door"), 2).await?;
     Ok(())
 }
 

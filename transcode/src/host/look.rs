@@ -87,9 +87,9 @@ impl Look {
         self.newest = None;
     }
 
-    /// A second keyframe has come.
+    /// A second keyframe has come. Where every picture is one, as with JPEG, two tell nothing of a rate that varies.
     pub fn has_seen_interval(&self) -> bool {
-        !self.intervals.is_empty()
+        !self.intervals.is_empty() && (self.grid.is_some() || self.samples >= SAMPLES_LEAST)
     }
 
     /// The interval that has not ended yet, as long as it is so far.
