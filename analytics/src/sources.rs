@@ -42,6 +42,14 @@ pub struct SourceView {
     pub problem: Option<String>,
 }
 
+impl SourceView {
+    /// One that has not come yet.
+    fn absent(name: SourceName) -> Self {
+        let (state, encoder) = (SourceState::Absent, String::new());
+        Self { name, state, protocol: None, encoder, standby: None, last_end: None, problem: None }
+    }
+}
+
 /// A change of who is on air.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct SwitchView {
@@ -102,15 +110,7 @@ impl Ways {
             return;
         }
         if !is_listed {
-            self.sources.push(SourceView {
-                name: name.clone(),
-                state: SourceState::Absent,
-                protocol: None,
-                encoder: String::new(),
-                standby: None,
-                last_end: None,
-                problem: None,
-            });
+            self.sources.push(SourceView::absent(name.clone()));
         }
         if let SourceChange::OnAir { before, reason } = what {
             for source in &mut self.sources {

@@ -205,7 +205,7 @@ impl Wire {
         let (index, since) = (track as usize, clock::now().saturating_duration_since(begin));
         // Any wall clock will do, as long as it is the same for both.
         let seconds = 3_900_000_000 + since.as_secs();
-        let ntp = seconds << 32 | (u64::from(since.subsec_micros()) << 32) / 1_000_000;
+        let ntp = (seconds << 32) | ((u64::from(since.subsec_micros()) << 32) / 1_000_000);
         self.out.extend([b'$', 2 * index as u8 + 1, 0, 28, 0x80, 200, 0, 6]);
         self.out.extend((index as u32 + 1).to_be_bytes());
         self.out.extend(ntp.to_be_bytes());

@@ -28,7 +28,7 @@ fn other() -> Drawing<'static> {
 }
 
 /// Long enough for a machine on which everything takes long.
-fn long(name: &'static str) -> Drawing<'static> {
+fn long(name: &str) -> Drawing<'_> {
     Drawing { name, seconds: 120, ..Drawing::default() }
 }
 
@@ -164,13 +164,8 @@ async fn a_ladder_goes_on_over_a_failover() -> Outcome {
     Ok(())
 }
 
-/// One change after the other, of all kinds of sources, while a browser plays: push, backup, a source that is fetched, a
-/// still image, and back. `SPAN_SECONDS` divides into how long each is on air.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
-    let _room = room::whole().await;
-    let _turn = TURN.lock().await;
-    let each = Duration::from_secs(span(15) / 5);
+/// A stream of all kinds of sources: two pushes, one that is fetched, and a still image.
+async fn chain(seconds: u64) -> Outcome<(Server, [Push; 3])> {
     let port = free_udp_port()?;
     let slate = made("slate-show.png", &["-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1"])?;
     let stream = r#"[{name="live/show",sources=["push:main","push:backup","pull:far","pull:slate"],restore_after="3s"}]"#;
@@ -180,42 +175,53 @@ async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
     );
     let server = Server::start(&[("stream", stream), ("ingest.pull", &pulls)]).await?;
     let far = Push::transport(&format!("udp://127.0.0.1:{port}?pkt_size=1316"), &long("far.mp4").path()?)?;
-    let (main, backup) = both(&server, &long("backup.mp4")).await?;
-    let ready = |told: &Value| {
-        let standing = |place: usize| told.pointer(&format!("/sources/{place}/standby/codecs/0")).is_some();
-        standing(2) && standing(3)
-    };
-    server.tells("show", START, ready).await?;
+    // It is there from the beginning on, and has to last until it is its turn to end.
+    let seconds = 120.max(seconds as u32);
+    let name = format!("backup-{seconds}.mp4");
+    let (main, backup) = both(&server, &Drawing { seconds, ..long(&name) }).await?;
+    let stands_by =
+        |told: &Value, place: usize| told.pointer(&format!("/sources/{place}/standby/codecs/0")).is_some();
+    server.tells("show", START, |told| stands_by(told, 2) && stands_by(told, 3)).await?;
+    Ok((server, [main, backup, far]))
+}
+
+/// Ends one source after the other, and has the first one come back.
+async fn down_and_back(server: &Server, pushes: [Push; 3], each: Duration) -> Outcome<Push> {
+    for (push, next) in pushes.into_iter().zip(1..) {
+        sleep(each).await;
+        push.kill().await?;
+        on_air(server, next).await?;
+    }
+    sleep(each).await;
+    let main = Push::file(&server.rtmp_url("show"), &long("main.mp4").path()?)?;
+    let told = on_air(server, 0).await?;
+    assert_eq!(told.pointer("/last_switch/reason"), Some(&"restored".into()), "{told:#}");
+    sleep(each).await;
+    Ok(main)
+}
+
+/// One change after the other while a browser plays. `SPAN_SECONDS` divides into how long each source is on air; a
+/// machine that has the time for that shows no stall above a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
+    let _room = room::whole().await;
+    let _turn = TURN.lock().await;
+    let all = span(15);
+    let (each, stall_max) = (Duration::from_secs(all / 5), if all > 15 { 1.0 } else { 3.0 });
+    let (server, pushes) = chain(all).await?;
     // The slate is there first, and may have been on air.
     let begun = on_air(&server, 0).await?["switches"].as_u64().unwrap_or_default();
     let index = server.playable("show", START).await?;
-    let (page, seconds) = (server.watch_page("show"), (each * 5).as_secs() as u32 + 10);
+    let (page, seconds) = (server.watch_page("show"), all as u32 + 10);
     let viewing = tokio::spawn(async move { browse(&page, Player::Page, seconds, &["--settle", "0"]).await });
     server.tells("show", START, |told| told["viewers"].as_u64() >= Some(1)).await?;
-    let happening = async {
-        sleep(each).await;
-        main.kill().await?;
-        on_air(&server, 1).await?;
-        sleep(each).await;
-        backup.kill().await?;
-        on_air(&server, 2).await?;
-        sleep(each).await;
-        far.kill().await?;
-        on_air(&server, 3).await?;
-        sleep(each).await;
-        let main = Push::file(&server.rtmp_url("show"), &long("main.mp4").path()?)?;
-        let told = on_air(&server, 0).await?;
-        assert_eq!(told.pointer("/last_switch/reason"), Some(&"restored".into()), "{told:#}");
-        sleep(each).await;
-        Ok(main)
-    };
-    let (_seen, _main) = watch_during(&server.playlist("show"), happening).await?;
+    let _main = down_and_back(&server, pushes, each).await?;
     let viewer = viewing.await??;
-    assert!(viewer["fatal"].is_null(), "{viewer:#}");
     println!("longest stall {} s, stalls {}", viewer["longestStall"], viewer["stalls"]);
-    assert!(viewer["longestStall"].as_f64().is_some_and(|stall| stall <= 3.0), "{viewer:#}");
-    let played = f64::from(seconds) * 0.7;
-    assert!(viewer["playedSeconds"].as_f64().is_some_and(|seconds| seconds >= played), "{viewer:#}");
+    assert!(viewer["fatal"].is_null(), "{viewer:#}");
+    assert!(viewer["longestStall"].as_f64().is_some_and(|stall| stall <= stall_max), "{viewer:#}");
+    let least = f64::from(seconds) * 0.7;
+    assert!(viewer["playedSeconds"].as_f64().is_some_and(|played| played >= least), "{viewer:#}");
     let told = server.told("show").await?;
     assert_eq!(told["switches"].as_u64(), Some(begun + 4), "{told:#}");
     // The same stream all along: the page had nothing to load anew.

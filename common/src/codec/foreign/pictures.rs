@@ -199,12 +199,12 @@ fn extend(picture: &mut Picture, fields: &mut Bits<'_>) -> Result<(), CodecError
     Ok(())
 }
 
-const fn reduced((h, v): (u32, u32)) -> (u32, u32) {
+fn reduced((h, v): (u32, u32)) -> (u32, u32) {
     let (mut a, mut b) = (h, v);
     while b != 0 {
         (a, b) = (b, a % b);
     }
-    if a == 0 { (1, 1) } else { (h / a, v / a) }
+    h.checked_div(a).zip(v.checked_div(a)).unwrap_or((1, 1))
 }
 
 #[cfg(test)]

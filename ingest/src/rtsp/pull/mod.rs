@@ -5,6 +5,7 @@ mod config;
 mod fault;
 mod guard;
 pub(super) mod session;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,6 +25,7 @@ use crate::stream::{Lease, PublishRequest, Refusal, Streams};
 use backoff::Backoff;
 use fault::Fault;
 use session::{Source, end_of};
+pub use view::{PullState, PullView};
 
 /// Sources at a time; each holds two sockets and a task.
 pub const SOURCES_MAX: usize = 1_000;
@@ -35,44 +37,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(60);
 /// A problem is told again after this while it lasts.
 const REMIND: Duration = Duration::from_secs(10);
-
-/// What a source is doing, for people.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum PullState {
-    /// Nobody watches.
-    #[default]
-    Asleep,
-    /// It is asked.
-    Connecting,
-    /// Media comes.
-    Playing,
-    /// It failed and is tried again.
-    Failing {
-        /// Why, and what to do.
-        problem: String,
-        /// When it is tried again, in milliseconds from then.
-        retry_millis: u64,
-    },
-}
-
-/// A source as it is shown: without path, user name and password.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct PullView {
-    /// The stream that it becomes.
-    pub stream: String,
-    /// What it is called among the stream's sources.
-    pub source: String,
-    /// Host and port.
-    pub host: String,
-    /// How media comes.
-    pub transport: Transport,
-    /// When it is pulled.
-    pub start: Start,
-    /// What it is doing.
-    #[serde(flatten)]
-    pub state: PullState,
-}
 
 /// Why a source is not added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

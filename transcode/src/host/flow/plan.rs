@@ -309,7 +309,10 @@ impl Flow {
     /// What no browser plays cannot: whatever else there is goes out, and the worker is waited for.
     pub(super) fn fall_back(&mut self, main: TrackId, reason: &str, now: Instant) {
         if !self.is_playable() {
-            return if self.gate.is_open() { () } else { self.open() };
+            if !self.gate.is_open() {
+                self.open();
+            }
+            return;
         }
         let mut ladder = self.ladder.clone();
         ladder.video = None;

@@ -13,13 +13,15 @@ const WALL: i64 = 1_700_000_000_000_000;
 /// Pictures and sound are under way for so many milliseconds.
 const UNDER_WAY: [i64; 2] = [60, 25];
 
+/// A track's wall clock in a report at a time in milliseconds, as NTP has it; `None` sends none.
+type Reports = fn(usize, i64) -> Option<u64>;
+
 /// What is wrong with a camera.
 #[derive(Clone, Copy)]
 struct Fault {
     /// Added to each track's timestamps from [`FAULT`] on, in milliseconds.
     jump: [i64; 2],
-    /// A track's wall clock in a report at a time in milliseconds, as NTP has it; `None` sends none.
-    reports: fn(usize, i64) -> Option<u64>,
+    reports: Reports,
 }
 
 /// What became of its media at the end of a run.
@@ -36,7 +38,7 @@ struct Shown {
 fn ntp(millis: i64) -> u64 {
     let micros = WALL + millis * 1_000;
     let seconds = (micros.div_euclid(1_000_000) + 2_208_988_800) as u64;
-    (seconds << 32) | ((micros.rem_euclid(1_000_000) as u64) << 32) / 1_000_000
+    (seconds << 32) | (((micros.rem_euclid(1_000_000) as u64) << 32) / 1_000_000)
 }
 
 /// A number that no start code looks like.
@@ -165,9 +167,9 @@ const HOUR: i64 = 3_600_000;
 /// wall clock is right, and the stream goes on.
 #[test]
 fn clocks_that_lie_bend_no_timeline() {
-    let none: fn(usize, i64) -> Option<u64> = |_, _| None;
-    let right: fn(usize, i64) -> Option<u64> = |_, at| Some(ntp(at));
-    let cases: [(&str, [i64; 2], fn(usize, i64) -> Option<u64>); 11] = [
+    let none: Reports = |_, _| None;
+    let right: Reports = |_, at| Some(ntp(at));
+    let cases: [(&str, [i64; 2], Reports); 11] = [
         ("nothing is wrong", [0; 2], right),
         ("no reports", [0; 2], none),
         ("reports of zero", [0; 2], |_, _| Some(0)),
