@@ -453,7 +453,7 @@ mod tests {
             ("[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\ntransport = 'quic'", "quic"),
             (
                 "[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\n[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://i/'",
-                "ingest.rtsp[1].stream: ",
+                "ingest.rtsp[1].name: ",
             ),
         ] {
             let error = read(text).unwrap_err();
