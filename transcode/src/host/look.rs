@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn where_every_picture_is_a_keyframe_a_rate_that_varies_takes_more_than_two() {
+        assert!(!look(&[1; 14]).0.has_seen_interval());
+        assert!(look(&[1; 15]).0.has_seen_interval());
+        let (mut fixed, _) = look(&[1; 2]);
+        fixed.grid = Some(1);
+        assert!(fixed.has_seen_interval());
+    }
+
+    #[test]
     fn one_long_interval_is_an_exception_and_three_are_not() {
         let (once, end) = look(&[30, 30, 30, 90, 30, 30]);
         assert_eq!(once.lasting().map(millis), Some(1_000));

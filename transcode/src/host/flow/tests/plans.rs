@@ -113,7 +113,8 @@ fn without_a_worker_its_sound_goes_out_and_pictures_follow_when_there_is_one() {
     }
     assert!(silent.published.is_empty() && !silent.flow.gate.is_full());
     silent.worker.answers = true;
-    for _ in 0..200 {
+    // A worker that was lost so often is tried again every half a minute.
+    for _ in 0..1_200 {
         silent.picture();
         silent.wait(FRAME);
     }
