@@ -15,7 +15,7 @@ for argument in "$@"; do
     *) measurements+=("$argument") ;;
   esac
 done
-[ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest ladder viewers relay health)
+[ ${#measurements[@]} -gt 0 ] || measurements=(lag herd serve memory ingest ladder viewers relay health rtsp)
 
 bench=${CARGO_TARGET_DIR:-target}/release/aqueduct-bench
 out=benches/out/$(date -u +%Y%m%dT%H%M%SZ).jsonl

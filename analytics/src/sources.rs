@@ -38,6 +38,16 @@ pub struct SourceView {
     /// Why it left last.
     #[schema(value_type = Option<String>)]
     pub last_end: Option<PublishEnd>,
+    /// Why it cannot be fetched, while it is away.
+    pub problem: Option<String>,
+}
+
+impl SourceView {
+    /// One that has not come yet.
+    fn absent(name: SourceName) -> Self {
+        let (state, encoder) = (SourceState::Absent, String::new());
+        Self { name, state, protocol: None, encoder, standby: None, last_end: None, problem: None }
+    }
 }
 
 /// A change of who is on air.
@@ -94,15 +104,13 @@ impl Ways {
     }
 
     pub(crate) fn record(&mut self, name: &SourceName, what: &SourceChange) {
-        if !self.sources.iter().any(|source| source.name == *name) {
-            self.sources.push(SourceView {
-                name: name.clone(),
-                state: SourceState::Absent,
-                protocol: None,
-                encoder: String::new(),
-                standby: None,
-                last_end: None,
-            });
+        // A stream without a list of sources says elsewhere why its only one is away.
+        let is_listed = self.sources.iter().any(|source| source.name == *name);
+        if !is_listed && matches!(what, SourceChange::Failing { .. }) {
+            return;
+        }
+        if !is_listed {
+            self.sources.push(SourceView::absent(name.clone()));
         }
         if let SourceChange::OnAir { before, reason } = what {
             for source in &mut self.sources {
@@ -119,6 +127,7 @@ impl Ways {
             SourceChange::Named(_) => {}
             SourceChange::Joined { protocol, encoder } => {
                 source.state = SourceState::Standby;
+                source.problem = None;
                 source.protocol = Some(*protocol);
                 source.encoder.clone_from(encoder);
             }
@@ -131,6 +140,7 @@ impl Ways {
                 source.state = SourceState::OnAir;
                 source.standby = None;
             }
+            SourceChange::Failing { problem } => source.problem = Some(problem.clone()),
             SourceChange::Standby(tick) => source.standby = Some(tick.clone()),
         }
     }
@@ -169,7 +179,13 @@ mod tests {
         ways.record(&main, &SourceChange::Named(0));
         ways.record(&backup, &SourceChange::Named(1));
         assert!(ways.sources.len() == 2 && !ways.has_any());
+        let failing = SourceChange::Failing { problem: "its cable is loose".into() };
+        ways.record(&main, &failing);
+        assert_eq!(ways.sources[0].problem.as_deref(), Some("its cable is loose"));
+        ways.record(&"rtsp:other".parse().unwrap(), &failing);
+        assert_eq!(ways.sources.len(), 2, "who is in no list is not shown in it");
         ways.record(&main, &joined());
+        assert_eq!(ways.sources[0].problem, None);
         ways.record(&main, &SourceChange::OnAir { before: None, reason: SwitchReason::First });
         ways.record(&backup, &joined());
         let states = |ways: &Ways| ways.sources.iter().map(|source| source.state).collect::<Vec<_>>();

@@ -88,6 +88,8 @@ impl WayMetrics {
                 self.on_air.get_or_create(&of).set(1);
                 self.switches.get_or_create(&ByReason { reason: reason.as_str() }).inc();
             }
+            // It need not be one of a list.
+            SourceChange::Failing { .. } => return,
             SourceChange::Standby(tick) => {
                 self.overflowed.inc_by(tick.overflowed);
                 self.standby_bytes.inc_by(tick.bytes);

@@ -4,11 +4,12 @@ use aqueduct_common::StreamName;
 use aqueduct_ingest::Pulls;
 use aqueduct_ingest::rtsp::pull::{PullConfig, PullPlan};
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
+use serde::Deserialize;
 use utoipa::OpenApi;
 
 /// What is said where this node takes no streams in.
@@ -25,6 +26,8 @@ pub struct Api;
 struct Source {
     /// The stream that it becomes: `app/name`.
     stream: String,
+    /// What it is called among the stream's sources, `rtsp:NAME`, where the stream has several cameras.
+    name: Option<String>,
     /// `rtsp://HOST[:554]/PATH` or `rtsps://…`, with a user name and a password or without.
     url: String,
     /// User name, where the URL has none.
@@ -59,7 +62,7 @@ async fn list(State(pulls): State<Option<Pulls>>) -> Response {
     (status = 201, description = "It is pulled, until it is removed or the process ends"),
     (status = 400, description = "It cannot be pulled; the text names the field"),
     (status = 403, description = "Asked by a page of another site"),
-    (status = 409, description = "Its stream has a source, or there are too many")))]
+    (status = 409, description = "Its stream has a source of this name, or there are too many")))]
 async fn add(State(pulls): State<Option<Pulls>>, body: Result<Json<PullConfig>, JsonRejection>) -> Response {
     let Some(pulls) = pulls else { return (StatusCode::NOT_FOUND, NOT_HERE).into_response() };
     let config = match body {
@@ -80,14 +83,26 @@ async fn add(State(pulls): State<Option<Pulls>>, body: Result<Json<PullConfig>, 
     }
 }
 
-#[utoipa::path(delete, path = "/api/v1/rtsp/{app}/{name}", params(("app" = String, Path), ("name" = String, Path)), responses(
+/// Which of a stream's cameras.
+#[derive(Deserialize)]
+struct Which {
+    /// Its name among the stream's sources, `rtsp:NAME`; all of them without one.
+    source: Option<String>,
+}
+
+#[utoipa::path(delete, path = "/api/v1/rtsp/{app}/{name}", params(("app" = String, Path), ("name" = String, Path),
+    ("source" = Option<String>, Query, description = "One of the stream's cameras, rtsp:NAME; all of them without it")), responses(
     (status = 204, description = "It is not pulled any more; its stream ends after the grace time"),
     (status = 403, description = "Asked by a page of another site"),
     (status = 404, description = "No source for this stream")))]
-async fn remove(State(pulls): State<Option<Pulls>>, Path((app, name)): Path<(String, String)>) -> Response {
+async fn remove(
+    State(pulls): State<Option<Pulls>>,
+    Path((app, name)): Path<(String, String)>,
+    Query(which): Query<Which>,
+) -> Response {
     let stream = format!("{app}/{name}").parse::<StreamName>();
     match (pulls, stream) {
-        (Some(pulls), Ok(stream)) if pulls.remove(&stream) => {
+        (Some(pulls), Ok(stream)) if pulls.remove(&stream, which.source.as_deref()) => {
             tracing::info!(%stream, "a source was removed");
             StatusCode::NO_CONTENT.into_response()
         }

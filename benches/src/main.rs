@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(unreachable_pub, reason = "a program has no outside: pub marks what one module offers the others")]
 
+mod camera;
 mod clock;
 mod command;
 mod error;
@@ -89,6 +90,8 @@ enum What {
         #[arg(long, default_value_t = 500)]
         players: usize,
     },
+    /// Frame written by a camera that is pulled over RTSP → part fetchable, beside RTMP; CPU per camera.
+    Rtsp,
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -145,6 +148,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Soak { seconds, players } => {
             measure::soak::run(&setting, measure::soak::Length { seconds, players })?
         }
+        What::Rtsp => measure::rtsp::run(&setting)?,
         What::Push { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);

@@ -33,6 +33,11 @@ impl Sent {
         self.of(track).lock().unwrap_or_else(PoisonError::into_inner).get(index as usize).copied()
     }
 
+    /// Notes that the next frame of a track is about to be written.
+    pub fn note(&self, track: Track) {
+        self.of(track).lock().unwrap_or_else(PoisonError::into_inner).push(clock::now());
+    }
+
     fn of(&self, track: Track) -> &Mutex<Vec<Instant>> {
         match track {
             Track::Video => &self.video,
@@ -110,8 +115,7 @@ fn push(
         out.clear();
         let frame = source.next(&mut out);
         thread::sleep((begin + frame.due()).saturating_duration_since(clock::now()));
-        let mut times = sent.of(frame.track).lock().unwrap_or_else(PoisonError::into_inner);
-        times.push(clock::now());
+        sent.note(frame.track);
     };
     for socket in &sockets {
         // Ends the thread that drains it; a socket that is closed already needs no more.

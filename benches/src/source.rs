@@ -7,11 +7,12 @@ use crate::marker;
 use crate::rtmp::{Kind, append, metadata};
 
 /// 1280x720, Main, level 3.1, 30 fps in its VUI.
-const SPS: &[u8] = &[
+pub const SPS: &[u8] = &[
     0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00,
     0x00, 0x0f, 0x23, 0xc6, 0x0c, 0xa8,
 ];
-const PPS: &[u8] = &[0x68, 0xef, 0x0f, 0xc8];
+/// Its picture parameter set.
+pub const PPS: &[u8] = &[0x68, 0xef, 0x0f, 0xc8];
 /// AAC-LC, 48 kHz, stereo.
 const AUDIO_CONFIG: &[u8] = &[0x11, 0x90];
 
@@ -101,6 +102,18 @@ impl Source {
         append(&mut out, Kind::Video, 0, &video);
         append(&mut out, Kind::Audio, 0, &[&[0xaf, 0], AUDIO_CONFIG].concat());
         out
+    }
+
+    /// Writes the next frame to `out` as a camera's payloads carry it, a NAL unit or an access unit, and says which it is.
+    pub fn next_bare(&mut self, out: &mut Vec<u8>) -> Frame {
+        let frame = self.next(&mut Vec::new());
+        // What RTMP puts before it: its header, and for pictures the unit's length.
+        let head = match frame.track {
+            Track::Audio => 2,
+            Track::Video => 9,
+        };
+        out.extend(self.body.get(head..).unwrap_or_default());
+        frame
     }
 
     /// Writes the next frame to `out` and says which it is.

@@ -313,7 +313,7 @@ impl Advice {
             ),
             Self::NeedsTranscode { codec } => format!(
                 "{codec} does not play in browsers without a transcode and is left out: set the encoder to H.264 video \
-                 and AAC audio."
+                 and AAC audio, or transcode.mode to \"auto\"."
             ),
             Self::ExtraTracks { kind, unused } => {
                 format!(

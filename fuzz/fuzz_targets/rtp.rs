@@ -9,17 +9,18 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 const HEAD: &str = "v=0\r\no=- 0 0 IN IP4 1.1.1.1\r\ns=x\r\nt=0 0\r\n";
-const VIDEO: [&str; 2] = ["H264", "H265"];
-const SOUND: [&str; 3] = [
+const VIDEO: [&str; 3] = ["H264", "H265", "JPEG"];
+const SOUND: [&str; 4] = [
     "97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
      a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190\r\n",
     "0\r\n",
     "98\r\na=rtpmap:98 OPUS/48000/2\r\n",
+    "99\r\na=rtpmap:99 G726-32/8000\r\n",
 ];
 
 fuzz_target!(|data: (u8, bool, Vec<(bool, bool, u8, Vec<u8>)>)| {
     let (choice, overtake, packets) = data;
-    let (video, sound) = (VIDEO[usize::from(choice % 2)], SOUND[usize::from(choice / 2 % 3)]);
+    let (video, sound) = (VIDEO[usize::from(choice % 3)], SOUND[usize::from(choice / 3 % 4)]);
     let text =
         format!("{HEAD}m=video 0 RTP/AVP 96\r\na=rtpmap:96 {video}/90000\r\nm=audio 0 RTP/AVP {sound}");
     let Ok(media) = sdp::parse(text.as_bytes()) else { return };

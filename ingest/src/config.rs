@@ -211,8 +211,11 @@ pub enum ConfigError {
         /// Why.
         source: CameraError,
     },
-    /// Two cameras for one stream.
-    #[error("ingest.rtsp.{index}.stream: another source is for this stream already")]
+    /// Two cameras of one name for one stream.
+    #[error(
+        "ingest.rtsp.{index}.name: another source of this name is for this stream already: give each a name, and list \
+         them as rtsp:NAME in `sources` of the stream's section"
+    )]
     Twice {
         /// The second of them, from 0.
         index: usize,
@@ -338,7 +341,7 @@ fn cameras(configs: &[CameraConfig]) -> Result<Vec<CameraPlan>, ConfigError> {
     let mut plans: Vec<CameraPlan> = Vec::new();
     for (index, config) in configs.iter().enumerate() {
         let plan = CameraPlan::try_from(config).map_err(|source| ConfigError::Camera { index, source })?;
-        if plans.iter().any(|known| known.stream == plan.stream) {
+        if plans.iter().any(|known| known.stream == plan.stream && known.source == plan.source) {
             return Err(ConfigError::Twice { index });
         }
         plans.push(plan);
@@ -450,7 +453,7 @@ mod tests {
             ("[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\ntransport = 'quic'", "quic"),
             (
                 "[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://h/'\n[[rtsp]]\nstream = 'a/b'\nurl = 'rtsp://i/'",
-                "ingest.rtsp.1.stream: ",
+                "ingest.rtsp.1.name: ",
             ),
         ] {
             let error = read(text).unwrap_err();

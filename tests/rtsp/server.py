@@ -5,7 +5,8 @@ usage: server.py PORT [USER:PASSWORD]
   /h264  H.264 with keyframes every second, and AAC    /h265  H.265 and AAC
   /pcmu  H.264 and G.711                               /gop5  H.264 with keyframes every five seconds and no sound
   /opus  H.264 and Opus                                /bframes  H.264 with B-frames
-  /mjpeg JPEG pictures alone                           /file  what RTSP_FILE names, an MP4 of H.264 and AAC
+  /lossy H.264 of which one packet in fifty is missing
+  /mjpeg JPEG pictures and G.726                       /file  what RTSP_FILE names, an MP4 of H.264 and AAC
 """
 import os
 import sys
@@ -37,7 +38,8 @@ MOUNTS = {
     "/gop5": f"{PICTURE} ! {x264('tune=zerolatency key-int-max=125')}",
     "/opus": f"{PICTURE} ! {x264()} {SOUND} ! opusenc ! rtpopuspay name=pay1 pt=98",
     "/bframes": f"{PICTURE} ! {x264('bframes=2 b-adapt=false key-int-max=25 rc-lookahead=0 sync-lookahead=0')} {SOUND} ! {AAC}",
-    "/mjpeg": f"{PICTURE} ! jpegenc ! rtpjpegpay name=pay0 pt=26",
+    "/lossy": f"{PICTURE} ! {x264().replace(' name=pay0', '')} ! identity drop-probability=0.02 name=pay0",
+    "/mjpeg": f"{PICTURE} ! jpegenc ! rtpjpegpay name=pay0 pt=26 audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! avenc_g726 bitrate=32000 ! rtpg726pay force-aal2=false name=pay1 pt=99",
 }
 
 

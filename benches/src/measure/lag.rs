@@ -37,7 +37,7 @@ async fn measure(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
     let audio = follow(&server, &audio_path, Track::Audio, &sent, count);
     let (video, audio) = tokio::try_join!(video, audio)?;
     publisher.finish()?;
-    Ok([rows("video", &video), rows("audio", &audio)].concat())
+    Ok([rows("lag", "video", &video), rows("lag", "audio", &audio)].concat())
 }
 
 /// What was seen of one rendition.
@@ -48,7 +48,7 @@ pub(super) struct Followed {
     late: usize,
 }
 
-/// Follows so many parts of one rendition.
+/// Follows a rendition for so many parts whose last frame a client was waiting for when it was sent.
 pub(super) async fn follow(
     server: &Server,
     path: &str,
@@ -86,10 +86,11 @@ pub(super) async fn follow(
     Ok(Followed { parts: Spread::new(parts), playlists: Spread::new(playlists), samples, late })
 }
 
-fn rows(track: &str, followed: &Followed) -> Vec<Row> {
+/// What was seen, as rows of a measurement.
+pub fn rows(measure: &'static str, track: &str, followed: &Followed) -> Vec<Row> {
     let row = |what: &str, spread: &Spread, percent: f64| {
         Row::new(
-            "lag",
+            measure,
             format!("{track}: last sample written → {what}, p{percent}"),
             "ms",
             spread.ms(percent),

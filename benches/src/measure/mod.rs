@@ -7,6 +7,7 @@ pub mod ladder;
 pub mod lag;
 pub mod memory;
 pub mod relay;
+pub mod rtsp;
 pub mod serve;
 pub mod soak;
 pub mod viewers;

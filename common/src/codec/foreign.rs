@@ -1,13 +1,17 @@
-//! Sound that browsers do not play, or not all of them: it needs a transcode before it is packaged.
+//! Sound that browsers do not play, or not all of them: it needs a transcode before it is packaged. So do pictures of
+//! some codecs.
 //!
-//! What must be known of each is its rate, its channels and how many samples a packet holds. MP3 and AC-3 say so in
-//! every packet, FLAC and Vorbis in a record at the start, G.711 by convention. Sources: ISO/IEC 11172-3 2.4.1.3
+//! What must be known of each is its rate, its channels and how many samples a packet holds. MP2, MP3 and AC-3 say so in
+//! every packet, FLAC and Vorbis in a record at the start, G.711 by convention, G.726 and PCM in the session's description. Sources: ISO/IEC 11172-3 2.4.1.3
 //! (MP3), ETSI TS 102 366 4.4 and E.1.2 (AC-3, E-AC-3), RFC 9639 8.2 and 9.1 (FLAC), Vorbis I 4.2, ITU-T G.711.
 
 mod flac;
+mod pictures;
 mod syncframe;
 
 use bytes::Bytes;
+
+pub use pictures::{ForeignPictures, ForeignVideo, Look};
 
 use super::bits::Bits;
 use super::{CodecError, check_length};
@@ -22,6 +26,8 @@ const CHANNELS_MAX: u16 = 8;
 pub enum ForeignCodec {
     /// MPEG-1, -2 or -2.5 audio, layer III.
     Mp3,
+    /// The same, layer II.
+    Mp2,
     /// G.711 A-law.
     ALaw,
     /// G.711 µ-law.
@@ -38,12 +44,17 @@ pub enum ForeignCodec {
     G722,
     /// Linear PCM of 16 bits in network byte order.
     Pcm16,
+    /// G.726, whose codes fill bytes from the low bits on (RFC 3551, 4.5.4). The record is one byte: bits of a code.
+    G726,
+    /// G.726, whose codes fill bytes from the high bits on, as in AAL2. The record is one byte: bits of a code.
+    G726High,
 }
 
 impl ForeignCodec {
     /// All of them, in the order of their numbers in [`CodecConfig::to_bytes`](super::CodecConfig::to_bytes).
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Mp3,
+        Self::Mp2,
         Self::ALaw,
         Self::MuLaw,
         Self::Ac3,
@@ -52,12 +63,15 @@ impl ForeignCodec {
         Self::Vorbis,
         Self::G722,
         Self::Pcm16,
+        Self::G726,
+        Self::G726High,
     ];
 
     /// Its name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mp3 => "MP3",
+            Self::Mp2 => "MP2",
             Self::ALaw | Self::MuLaw => "G.711",
             Self::Ac3 => "AC-3",
             Self::Eac3 => "E-AC-3",
@@ -65,6 +79,7 @@ impl ForeignCodec {
             Self::Vorbis => "Vorbis",
             Self::G722 => "G.722",
             Self::Pcm16 => "PCM",
+            Self::G726 | Self::G726High => "G.726",
         }
     }
 
@@ -72,6 +87,7 @@ impl ForeignCodec {
     pub const fn rfc6381(self) -> &'static str {
         match self {
             Self::Mp3 => "mp4a.40.34",
+            Self::Mp2 => "mp4a.40.33",
             Self::ALaw => "alaw",
             Self::MuLaw => "ulaw",
             Self::Ac3 => "ac-3",
@@ -80,6 +96,7 @@ impl ForeignCodec {
             Self::Vorbis => "vorbis",
             Self::G722 => "g722",
             Self::Pcm16 => "l16",
+            Self::G726 | Self::G726High => "g726",
         }
     }
 }
@@ -89,7 +106,8 @@ impl ForeignCodec {
 pub struct ForeignConfig {
     /// The codec.
     pub codec: ForeignCodec,
-    /// FLAC's STREAMINFO block without its header; Vorbis's three headers in Xiph lacing; else empty.
+    /// FLAC's STREAMINFO block without its header; Vorbis's three headers in Xiph lacing; of G.726 how many
+    /// bits a code has; else empty.
     pub record: Bytes,
     /// Sampling rate of the decoded sound, in Hz: the track's timescale.
     pub rate: u32,
@@ -129,12 +147,24 @@ impl ForeignConfig {
         Self::new(ForeignCodec::G722, 16_000, channels, Bytes::new())
     }
 
-    /// What a packet of MP3, AC-3 or E-AC-3 says of itself; other codecs do not.
+    /// G.726 with codes of so many bits, at 8 kHz in mono as it always is.
+    ///
+    /// # Errors
+    /// For other than 2 to 5 bits.
+    pub fn g726(codec: ForeignCodec, bits: u8) -> Result<Self, CodecError> {
+        match bits {
+            2..=5 => Self::new(codec, G711_RATE, 1, Bytes::copy_from_slice(&[bits])),
+            _ => Err(unsupported(codec, "bits of a code", bits.into())),
+        }
+    }
+
+    /// What a packet of MP2, MP3, AC-3 or E-AC-3 says of itself; other codecs do not.
     ///
     /// # Errors
     /// When the packet does not begin with a frame's header.
     pub fn of_packet(codec: ForeignCodec, packet: &[u8]) -> Result<Self, CodecError> {
         let frame = match codec {
+            ForeignCodec::Mp2 => syncframe::mp2(packet)?,
             ForeignCodec::Mp3 => syncframe::mp3(packet)?,
             ForeignCodec::Ac3 | ForeignCodec::Eac3 => syncframe::ac3(packet)?,
             _ => return Err(CodecError::Missing { record: codec.name(), missing: "sequence header" }),
@@ -178,6 +208,7 @@ impl ForeignConfig {
     pub fn samples(&self, packet: &[u8]) -> Option<u32> {
         const LONGEST: usize = 65_536;
         let samples = match self.codec {
+            ForeignCodec::Mp2 => syncframe::samples(packet, syncframe::mp2)?,
             ForeignCodec::Mp3 => syncframe::samples(packet, syncframe::mp3)?,
             ForeignCodec::Ac3 | ForeignCodec::Eac3 => syncframe::samples(packet, syncframe::ac3)?,
             ForeignCodec::ALaw | ForeignCodec::MuLaw => packet.len() / usize::from(self.channels),
@@ -185,6 +216,9 @@ impl ForeignConfig {
             // Two samples of 16 kHz a byte, whatever the clock of its packets says (RFC 3551, 4.5.2).
             ForeignCodec::G722 => 2 * packet.len() / usize::from(self.channels),
             ForeignCodec::Pcm16 => packet.len() / 2 / usize::from(self.channels),
+            ForeignCodec::G726 | ForeignCodec::G726High => {
+                packet.len() * 8 / usize::from(self.record.first().copied().filter(|bits| *bits > 0)?)
+            }
             ForeignCodec::Vorbis => return None,
         };
         (1..=LONGEST).contains(&samples).then_some(samples as u32)

@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 pub use aac::AacConfig;
 pub use av1::Av1Config;
-pub use foreign::{ForeignCodec, ForeignConfig};
+pub use foreign::{ForeignCodec, ForeignConfig, ForeignPictures, ForeignVideo};
 pub use h264::AvcConfig;
 pub use h265::HevcConfig;
 pub use hdr::{ContentLight, Hdr, MasteringDisplay};
@@ -176,20 +176,24 @@ pub enum CodecConfig {
     Opus(OpusConfig),
     /// Sound that has to be transcoded before it is packaged.
     Foreign(ForeignConfig),
+    /// Pictures that have to be transcoded before they are packaged.
+    ForeignVideo(ForeignPictures),
 }
 
 impl CodecConfig {
     /// Video or audio.
     pub const fn kind(&self) -> TrackKind {
         match self {
-            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => TrackKind::Video,
+            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) | Self::ForeignVideo(_) => {
+                TrackKind::Video
+            }
             Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => TrackKind::Audio,
         }
     }
 
     /// It can be packaged as it is; else it plays nowhere, or not everywhere, without a transcode.
     pub const fn is_playable(&self) -> bool {
-        !matches!(self, Self::Foreign(_))
+        !matches!(self, Self::Foreign(_) | Self::ForeignVideo(_))
     }
 
     /// RFC 6381 string, as CODECS wants it: `avc1.64001f`, `mp4a.40.2`, `opus`.
@@ -202,11 +206,12 @@ impl CodecConfig {
             Self::Aac(config) => config.rfc6381(),
             Self::Opus(_) => "opus".into(),
             Self::Foreign(config) => config.codec.rfc6381().into(),
+            Self::ForeignVideo(config) => config.codec.rfc6381().into(),
         }
     }
 
     /// The configuration record of the sample entry: the body of avcC, hvcC, av1C, vpcC (with its version and
-    /// flags), dOps, or the AudioSpecificConfig; of foreign sound what its decoder needs.
+    /// flags), dOps, or the AudioSpecificConfig; of foreign codecs what their decoder needs.
     pub fn record(&self) -> &Bytes {
         match self {
             Self::H264(config) => &config.record,
@@ -216,6 +221,7 @@ impl CodecConfig {
             Self::Aac(config) => &config.record,
             Self::Opus(config) => &config.record,
             Self::Foreign(config) => &config.record,
+            Self::ForeignVideo(config) => &config.record,
         }
     }
 
@@ -226,6 +232,7 @@ impl CodecConfig {
             Self::H265(config) => Some(&config.picture),
             Self::Av1(config) => Some(&config.picture),
             Self::Vp9(config) => Some(&config.picture),
+            Self::ForeignVideo(config) => Some(&config.picture),
             Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => None,
         }
     }
@@ -237,6 +244,7 @@ impl CodecConfig {
             Self::H265(config) => config.picture.colour = colour,
             Self::Av1(config) => config.picture.colour = colour,
             Self::Vp9(config) => config.picture.colour = colour,
+            Self::ForeignVideo(config) => config.picture.colour = colour,
             Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => {}
         }
     }
@@ -248,6 +256,7 @@ impl CodecConfig {
             Self::H265(config) => config.picture.hdr = hdr,
             Self::Av1(config) => config.picture.hdr = hdr,
             Self::Vp9(config) => config.picture.hdr = hdr,
+            Self::ForeignVideo(config) => config.picture.hdr = hdr,
             Self::Aac(_) | Self::Opus(_) | Self::Foreign(_) => {}
         }
     }
@@ -258,7 +267,7 @@ impl CodecConfig {
             Self::Aac(config) => Some((config.output_rate, config.channels)),
             Self::Opus(config) => Some((48_000, config.channels as u16)),
             Self::Foreign(config) => Some((config.rate, config.channels)),
-            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) => None,
+            Self::H264(_) | Self::H265(_) | Self::Av1(_) | Self::Vp9(_) | Self::ForeignVideo(_) => None,
         }
     }
 }

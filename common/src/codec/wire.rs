@@ -22,6 +22,7 @@ impl CodecConfig {
             Self::Aac(_) => 4,
             Self::Opus(_) => 5,
             Self::Foreign(_) => 6,
+            Self::ForeignVideo(_) => 7,
         };
         out.put_u8(kind);
         if let Some(picture) = self.picture() {
@@ -32,6 +33,9 @@ impl CodecConfig {
             });
             out.put_slice(&colour);
             put_hdr(&mut out, &picture.hdr);
+        }
+        if let Self::ForeignVideo(config) = self {
+            put_foreign_video(&mut out, config);
         }
         if let Self::Foreign(config) = self {
             let number = ForeignCodec::ALL.iter().position(|codec| *codec == config.codec).unwrap_or(0);
@@ -52,7 +56,7 @@ impl CodecConfig {
         let mut fields = Bits::new(NAME, bytes);
         let kind = fields.byte()?;
         match kind {
-            0..=3 => video(kind, fields, bytes),
+            0..=3 | 7 => video(kind, fields, bytes),
             4 => AacConfig::parse(&bytes.slice(1..)).map(Self::Aac),
             5 => OpusConfig::parse_record(&bytes.slice(1..)).map(Self::Opus),
             6 => foreign(fields, bytes),
@@ -91,6 +95,13 @@ fn video(kind: u8, mut fields: Bits<'_>, bytes: &Bytes) -> Result<CodecConfig, C
     let (primaries, transfer, matrix) = (fields.byte()?, fields.byte()?, fields.byte()?);
     let full_range = fields.flag_byte()?;
     let hdr = take_hdr(&mut fields)?;
+    if kind == 7 {
+        return foreign_video(
+            fields,
+            size,
+            told.then_some(Colour { primaries, transfer, matrix, full_range }),
+        );
+    }
     let record = bytes.slice(fields.bytes_read()..);
     let mut config = match kind {
         0 => AvcConfig::parse(&record).map(CodecConfig::H264)?,
@@ -101,6 +112,34 @@ fn video(kind: u8, mut fields: Bits<'_>, bytes: &Bytes) -> Result<CodecConfig, C
     config.set_colour(told.then_some(Colour { primaries, transfer, matrix, full_range }));
     config.set_hdr(hdr);
     Ok(config)
+}
+
+/// What no record holds: the codec, the shape of pixels, and what 0 leaves unsaid, reordering and the frame rate.
+fn put_foreign_video(out: &mut BytesMut, config: &ForeignPictures) {
+    let number = ForeignVideo::ALL.iter().position(|codec| *codec == config.codec).unwrap_or(0);
+    let (frames, seconds) = config.picture.frame_rate.unwrap_or_default();
+    out.put_u8(number as u8);
+    out.put_u8(config.picture.max_reorder.map_or(0, |most| 1 + most.min(16) as u8));
+    for value in [config.picture.sar.0, config.picture.sar.1, frames, seconds] {
+        out.put_u32(value);
+    }
+}
+
+fn foreign_video(
+    mut fields: Bits<'_>,
+    size: (u32, u32),
+    colour: Option<Colour>,
+) -> Result<CodecConfig, CodecError> {
+    let number = fields.byte()?;
+    let codec = ForeignVideo::ALL.get(usize::from(number)).copied();
+    let codec = codec.ok_or(fields.unsupported("foreign codec", number.into()))?;
+    let max_reorder = fields.byte()?.checked_sub(1).map(u32::from);
+    let sar = (fields.bits(32)?, fields.bits(32)?);
+    let rate = (fields.bits(32)?, fields.bits(32)?);
+    let (width, height) = picture_size(NAME, size.0.into(), size.1.into())?;
+    let frame_rate = (rate.0 > 0 && rate.1 > 0).then_some(rate);
+    let picture = Picture { width, height, sar, colour, hdr: Hdr::default(), max_reorder, frame_rate };
+    Ok(CodecConfig::ForeignVideo(codec.with(picture)))
 }
 
 fn foreign(mut fields: Bits<'_>, bytes: &Bytes) -> Result<CodecConfig, CodecError> {

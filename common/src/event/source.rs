@@ -80,6 +80,11 @@ pub enum SourceChange {
         /// Why.
         reason: SwitchReason,
     },
+    /// It is fetched by this server, and fails.
+    Failing {
+        /// Why, in words without secrets, and what to do.
+        problem: String,
+    },
     /// It stands by: its last second.
     Standby(StandbyTick),
 }

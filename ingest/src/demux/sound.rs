@@ -102,11 +102,16 @@ impl SoundTrack {
         out: &mut VecDeque<Demuxed>,
     ) -> Result<(), Dropped> {
         let config = match codec {
-            ForeignCodec::Flac | ForeignCodec::Vorbis | ForeignCodec::G722 | ForeignCodec::Pcm16 => {
+            ForeignCodec::Flac
+            | ForeignCodec::Vorbis
+            | ForeignCodec::G722
+            | ForeignCodec::Pcm16
+            | ForeignCodec::G726
+            | ForeignCodec::G726High => {
                 return Ok(());
             }
             ForeignCodec::ALaw | ForeignCodec::MuLaw => ForeignConfig::g711(codec, 1 + u16::from(stereo))?,
-            ForeignCodec::Mp3 | ForeignCodec::Ac3 | ForeignCodec::Eac3 => {
+            ForeignCodec::Mp2 | ForeignCodec::Mp3 | ForeignCodec::Ac3 | ForeignCodec::Eac3 => {
                 ForeignConfig::of_packet(codec, data)?
             }
         };

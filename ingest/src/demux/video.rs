@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use aqueduct_common::codec::nal::{self, NalCodec};
 use aqueduct_common::codec::{
-    Av1Config, AvcConfig, CodecConfig, CodecError, Colour, Hdr, HevcConfig, Vp9Config, av1, vp9,
+    Av1Config, AvcConfig, CodecConfig, CodecError, Colour, ForeignVideo, Hdr, HevcConfig, Vp9Config, av1, vp9,
 };
 use aqueduct_common::{TrackId, TrackKind};
 use bytes::Bytes;
@@ -153,7 +153,7 @@ impl VideoTrack {
                 Err(error) => Err(error),
             },
             // The record does not say how large pictures are: the first key frame does.
-            VideoCodec::Vp9 => Ok(None),
+            VideoCodec::Vp9 | VideoCodec::Foreign(_) => Ok(None),
         };
         match parsed {
             Ok(Some(config)) => self.adopt(config, out),
@@ -242,6 +242,7 @@ impl VideoTrack {
             }
             (VideoCodec::Av1, _) => av1_unit(data),
             (VideoCodec::Vp9, _) => Ok(Some(self.vp9_unit(data)?)),
+            (VideoCodec::Foreign(codec), _) => foreign_unit(codec, data),
             (VideoCodec::Avc | VideoCodec::Hevc, _) => Err(Dropped::NoHeader),
         }
     }
@@ -267,6 +268,17 @@ fn from_nals(unit: nal::AccessUnit, changed: Option<CodecConfig>) -> Option<Unit
     }
     let sync = unit.sync && unit.has_picture;
     Some(Unit { payload: unit.payload, sync, disposable: unit.disposable, changed })
+}
+
+/// It goes on as it came: whoever decodes it has to put up with what it is.
+fn foreign_unit(codec: ForeignVideo, data: &Bytes) -> Result<Option<Unit>, Dropped> {
+    let look = codec.look(data)?;
+    Ok(Some(Unit {
+        payload: data.clone(),
+        sync: look.sync,
+        disposable: look.disposable,
+        changed: look.picture.map(|picture| CodecConfig::ForeignVideo(codec.with(picture))),
+    }))
 }
 
 fn av1_unit(data: &Bytes) -> Result<Option<Unit>, Dropped> {

@@ -1,5 +1,6 @@
 //! Video messages: the legacy header and Enhanced RTMP's (RTMP-45, RTMP-47, RTMP-52..54, RTMP-56..58).
 
+use aqueduct_common::codec::ForeignVideo;
 use bytes::Bytes;
 
 pub use super::colour::ColourInfo;
@@ -17,6 +18,8 @@ pub enum VideoCodec {
     Av1,
     /// VP9.
     Vp9,
+    /// One that needs a transcode; RTMP brings none.
+    Foreign(ForeignVideo),
 }
 
 /// What a video message holds.

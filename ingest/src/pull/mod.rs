@@ -10,7 +10,7 @@ mod retry;
 
 use std::io;
 
-use aqueduct_common::StreamName;
+use aqueduct_common::{SourceName, StreamName};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -22,7 +22,7 @@ pub(crate) use link::Link;
 pub(crate) use retry::Retry;
 
 use aqueduct_common::Event;
-use aqueduct_common::event::{EventSender, Protocol, PullChange};
+use aqueduct_common::event::{Advice, EventSender, Protocol, PullChange, SourceChange};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ use crate::stream::{PublishRequest, Streams};
 const FIRST: Duration = Duration::from_secs(20);
 /// How long a pull stands aside whose stream somebody else has taken: it must not fight.
 const ASIDE: Duration = Duration::from_secs(60);
+/// What is wrong with a source is told again after this while it lasts.
+const REMIND: Duration = Duration::from_secs(10);
 /// How long pulls have to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -140,15 +142,42 @@ impl Pull {
             };
             let PullPlan { stream, name, reconnect, .. } = &self.plan;
             tracing::warn!(%stream, pull = name, why, retry = ?reconnect.then_some(wait), "pull lost");
+            let problem = format!("{} ({}): {why}", self.plan.name, self.plan.origin.shown());
             self.report(PullChange::Lost { reason: why, retry_millis: reconnect.then(|| millis(wait)) });
             if !reconnect {
+                self.advise(&problem);
                 return;
             }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => return,
+            if self.rest(&problem, wait, &stop).await {
+                return;
             }
         }
+    }
+
+    /// Waits, and tells all the while what is wrong. Whether the server stops.
+    async fn rest(&self, problem: &str, wait: Duration, stop: &CancellationToken) -> bool {
+        let until = clock().0 + wait;
+        loop {
+            self.advise(problem);
+            let left = until.saturating_duration_since(clock().0);
+            tokio::select! {
+                () = tokio::time::sleep(left.min(REMIND)) => {}
+                () = stop.cancelled() => return true,
+            }
+            if clock().0 >= until {
+                return false;
+            }
+        }
+    }
+
+    /// Tells whoever looks at the stream what is wrong with its source.
+    fn advise(&self, problem: &str) {
+        let (stream, problem) = (self.plan.stream.clone(), problem.to_owned());
+        if let Some(source) = self.source() {
+            let what = SourceChange::Failing { problem: problem.clone() };
+            self.events.send(Event::Source { stream: stream.clone(), source, what });
+        }
+        self.events.send(Event::Advice { stream, advice: Advice::SourceFails { problem } });
     }
 
     /// Opens it once, and stays with it to its end.
@@ -173,9 +202,13 @@ impl Pull {
 
     fn request(&self) -> PublishRequest {
         let encoder = format!("pull {}: {}", self.plan.name, self.plan.origin.shown());
-        // A name that its plan allows is one that a source may have.
-        let source = format!("pull:{}", self.plan.name).parse().ok();
-        PublishRequest { stream: self.plan.stream.clone(), protocol: Protocol::Pull, encoder, source }
+        let (stream, source) = (self.plan.stream.clone(), self.source());
+        PublishRequest { stream, protocol: Protocol::Pull, encoder, source }
+    }
+
+    /// What it is called among its stream's sources. A name that its plan allows is one that a source may have.
+    fn source(&self) -> Option<SourceName> {
+        format!("pull:{}", self.plan.name).parse().ok()
     }
 
     fn report(&self, what: PullChange) {

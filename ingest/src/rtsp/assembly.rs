@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use aqueduct_common::event::Anomaly;
 use aqueduct_common::{TrackId, TrackKind, WallTime};
+use bytes::Bytes;
 use retina::rtcp::PacketRef;
 
 use super::clock::{Clocks, Report};
@@ -18,7 +19,7 @@ use super::reorder::{Packet, Reorder};
 use super::sdp::Medium;
 use crate::demux::{Demuxed, Notice, SoundTrack, VideoTrack};
 use crate::flv::audio::{AudioCodec, AudioPacket};
-use crate::flv::video::VideoPacket;
+use crate::flv::video::{VideoCodec, VideoPacket};
 use crate::timeline::Counts;
 
 /// How long the first frames wait for both tracks' sender reports.
@@ -92,7 +93,7 @@ pub struct Assembly {
 pub struct NothingUsable(pub Vec<&'static str>);
 
 impl Assembly {
-    /// Takes the first pictures and the first sound of a description that can be taken (RTSP-11). Sound that needs a
+    /// Takes the first pictures and the first sound of a description that can be taken (RTSP-11). What needs a
     /// transcode is left out unless `transcodes`. `may_overtake`: packets come over UDP.
     ///
     /// # Errors
@@ -110,7 +111,7 @@ impl Assembly {
             for (index, medium) in media.iter().enumerate() {
                 let Some(medium) = medium.as_ref().filter(of_kind) else { continue };
                 match Depacket::new(medium) {
-                    Ok(depacket) if !transcodes && is_foreign(&depacket) => {
+                    Ok(depacket) if !transcodes && depacket.is_foreign() => {
                         left_out = left_out.or(Some(depacket.name()));
                     }
                     Ok(depacket) => {
@@ -311,7 +312,10 @@ impl Assembly {
         self.out.extend(self.demuxed.drain(..).map(|item| Taken { at, wall, item }));
     }
 
-    fn give_picture(&mut self, codec: crate::flv::video::VideoCodec, frame: Frame, shown: i64) -> bool {
+    fn give_picture(&mut self, codec: VideoCodec, frame: Frame, shown: i64) -> bool {
+        if matches!(codec, VideoCodec::Foreign(_)) {
+            return self.give_foreign(codec, frame, shown);
+        }
         if frame.lossy {
             // What is coded from a frame that is missing looks broken, and some decoders give up (RTSP-7).
             self.video.lose();
@@ -339,6 +343,19 @@ impl Assembly {
         good & self.video.push(timestamp, nanos, picture, &mut self.demuxed).is_ok()
     }
 
+    /// A picture that needs no other and says itself what it is: it is decoded when it is shown. One with a hole is of no
+    /// use, and nothing depends on it.
+    fn give_foreign(&mut self, codec: VideoCodec, frame: Frame, shown: i64) -> bool {
+        if frame.lossy {
+            return true;
+        }
+        let (data, (timestamp, nanos)) = (frame.data, stamp(shown));
+        let header = VideoPacket::Header { codec, record: Bytes::new() };
+        let begun = self.video.push(timestamp, nanos, header, &mut self.demuxed).is_ok();
+        let picture = VideoPacket::Frame { codec, key: true, cts: 0, data };
+        begun & self.video.push(timestamp, nanos, picture, &mut self.demuxed).is_ok()
+    }
+
     fn give_sound(&mut self, codec: AudioCodec, frame: Frame, shown: i64, stereo: bool) -> bool {
         let (timestamp, nanos) = stamp(shown);
         let mut good = true;
@@ -358,10 +375,6 @@ impl Track {
             source == packet.source || packet.at.saturating_duration_since(last) >= REPLACED_AFTER
         })
     }
-}
-
-fn is_foreign(depacket: &Depacket) -> bool {
-    matches!(depacket.coding(), Coding::Audio(AudioCodec::Foreign(_)))
 }
 
 /// Milliseconds and nanoseconds of a time on the axis.

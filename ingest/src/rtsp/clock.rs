@@ -158,7 +158,12 @@ impl Clocks {
         }
         track.newest = Some((rtp, unrolled));
         let arrived = nanos(now.saturating_duration_since(start));
+        let is_first = track.anchor.is_none();
         track.anchor.get_or_insert((unrolled, arrived));
+        if is_first {
+            // Many senders report right before their first packet: what they said counts from here on.
+            self.compare(now);
+        }
         unrolled
     }
 

@@ -1,12 +1,12 @@
 //! RTP payloads to frames, for both roles.
 //!
-//! H.264, H.265, AAC and the simple codecs of sound are put together by retina, whose eyes have seen many cameras; Opus
-//! needs no putting together. What retina holds for an unfinished frame is bounded here.
+//! H.264, H.265, JPEG, AAC and the simple codecs of sound are put together by retina, whose eyes have seen many cameras;
+//! Opus and G.726 need no putting together. What retina holds for an unfinished frame is bounded here.
 
 use std::num::{NonZeroU16, NonZeroU32};
 
 use aqueduct_common::TrackKind;
-use aqueduct_common::codec::{ForeignCodec, ForeignConfig};
+use aqueduct_common::codec::{ForeignCodec, ForeignConfig, ForeignVideo};
 use bytes::Bytes;
 use retina::codec::{CodecItem, Depacketizer, FrameFormat, ParametersRef};
 use retina::rtp::PacketMeta;
@@ -48,26 +48,48 @@ impl Coding {
         match (medium.kind, medium.encoding.as_str()) {
             (Some(TrackKind::Video), "h264") => Ok(Self::Video(VideoCodec::Avc)),
             (Some(TrackKind::Video), "h265") => Ok(Self::Video(VideoCodec::Hevc)),
+            (Some(TrackKind::Video), "jpeg") => Ok(Self::Video(VideoCodec::Foreign(ForeignVideo::Mjpeg))),
             (Some(TrackKind::Audio), "mpeg4-generic" | LATM) => Ok(Self::Audio(AudioCodec::Aac)),
             (Some(TrackKind::Audio), "opus") => Ok(Self::Audio(AudioCodec::Opus)),
             (Some(TrackKind::Audio), "g722") => Ok(Self::Audio(AudioCodec::Foreign(ForeignCodec::G722))),
             (Some(TrackKind::Audio), "l16") => Ok(Self::Audio(AudioCodec::Foreign(ForeignCodec::Pcm16))),
             (Some(TrackKind::Audio), "pcma") => foreign(ForeignCodec::ALaw),
             (Some(TrackKind::Audio), "pcmu") => foreign(ForeignCodec::MuLaw),
+            (Some(TrackKind::Audio), encoding)
+                if medium.rate == 8_000 && medium.channels.unwrap_or(1) == 1 =>
+            {
+                let (codec, _) = g726(encoding).ok_or_else(|| name(encoding))?;
+                Ok(Self::Audio(AudioCodec::Foreign(codec)))
+            }
             (_, encoding) => Err(name(encoding)),
         }
     }
 }
 
+/// The order and the size of G.726's codes by the format's name (RFC 3551, 4.5.4).
+fn g726(encoding: &str) -> Option<(ForeignCodec, u8)> {
+    let (codec, rate) = match encoding.strip_prefix("aal2-") {
+        Some(rest) => (ForeignCodec::G726High, rest.strip_prefix("g726-")?),
+        None => (ForeignCodec::G726, encoding.strip_prefix("g726-")?),
+    };
+    let bits = match rate {
+        "16" => 2,
+        "24" => 3,
+        "32" => 4,
+        "40" => 5,
+        _ => return None,
+    };
+    Some((codec, bits))
+}
+
 /// Names of what is not taken.
 fn name(encoding: &str) -> &'static str {
     match encoding {
-        "jpeg" => "MJPEG",
         "mp4v-es" => "MPEG-4 part 2",
         "mpa" | "mpa-robust" => "MPEG audio",
         "l8" | "l24" => "PCM of another size than 16 bits",
         "g723" => "G.723",
-        name if name.starts_with("g726") => "G.726",
+        name if name.contains("g726") => "G.726 of a rare kind",
         "vp8" => "VP8",
         "vp9" => "VP9",
         "av1" => "AV1",
@@ -134,7 +156,9 @@ impl Depacket {
     pub(super) fn new(medium: &Medium) -> Result<Self, &'static str> {
         let coding = Coding::of(medium)?;
         let way = match coding {
-            Coding::Audio(AudioCodec::Opus) => Way::Whole,
+            Coding::Audio(
+                AudioCodec::Opus | AudioCodec::Foreign(ForeignCodec::G726 | ForeignCodec::G726High),
+            ) => Way::Whole,
             _ if medium.encoding == LATM => {
                 let parameters = medium.parameters.as_deref().unwrap_or_default();
                 Way::Latm(Latm::new(parameters).ok_or("AAC in LATM of a rare kind")?)
@@ -154,6 +178,10 @@ impl Depacket {
         let channels = self.medium.channels.unwrap_or(1);
         match self.coding {
             Coding::Audio(AudioCodec::Foreign(ForeignCodec::G722)) => ForeignConfig::g722(channels).ok(),
+            Coding::Audio(AudioCodec::Foreign(ForeignCodec::G726 | ForeignCodec::G726High)) => {
+                let (codec, bits) = g726(&self.medium.encoding)?;
+                ForeignConfig::g726(codec, bits).ok()
+            }
             Coding::Audio(AudioCodec::Foreign(codec @ ForeignCodec::Pcm16)) => {
                 ForeignConfig::new(codec, self.medium.rate, channels, Bytes::new()).ok()
             }
@@ -161,10 +189,16 @@ impl Depacket {
         }
     }
 
+    /// It needs a transcode before browsers play it.
+    pub(super) const fn is_foreign(&self) -> bool {
+        matches!(self.coding, Coding::Audio(AudioCodec::Foreign(_)) | Coding::Video(VideoCodec::Foreign(_)))
+    }
+
     /// Its name, for people.
     pub(super) fn name(&self) -> &'static str {
         match self.coding {
             Coding::Audio(AudioCodec::Foreign(codec)) => codec.name(),
+            Coding::Video(VideoCodec::Foreign(codec)) => codec.name(),
             _ => name(&self.medium.encoding),
         }
     }

@@ -19,7 +19,9 @@ pub(super) fn write(out: &mut Vec<u8>, track: &Track) -> Result<(), BoxError> {
         CodecConfig::Aac(_) => write_sound(out, b"mp4a", b"esds", &esds(track.codec.record()), &track.codec),
         CodecConfig::Opus(_) => write_sound(out, b"Opus", b"dOps", track.codec.record(), &track.codec),
         // It is transcoded before it comes here, or left out.
-        CodecConfig::Foreign(_) => Err(BoxError::NoEntry { codec: track.codec.rfc6381() }),
+        CodecConfig::Foreign(_) | CodecConfig::ForeignVideo(_) => {
+            Err(BoxError::NoEntry { codec: track.codec.rfc6381() })
+        }
     }
 }
 

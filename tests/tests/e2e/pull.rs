@@ -83,6 +83,39 @@ async fn files_loop_as_one_stream_and_a_killed_worker_is_back_on_it() -> Outcome
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_another_server_is_fetched_over_hls_once_it_is_there() -> Outcome {
+    let _room = room::quarter().await;
+    let origin = Server::start(&[]).await?;
+    let server = pulling(&format!("{{stream='live/copy',url='{}'}}", origin.playlist("show"))).await?;
+    let missing = |told: &serde_json::Value| told["advice"].to_string().contains("404");
+    server.tells("copy", START, missing).await?;
+    let _push = Push::file(&origin.rtmp_url("show"), &Drawing::default().path()?)?;
+    plays(&server, "copy", 5).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mpeg_2_with_its_sound_is_transcoded() -> Outcome {
+    let _room = room::half().await;
+    let old = Drawing {
+        name: "old.ts",
+        seconds: 20,
+        video: &["-c:v", "mpeg2video", "-bf", "2", "-b:v", "1M"],
+        audio: &["-c:a", "mp2"],
+        ..Drawing::default()
+    };
+    let pull = format!("[{{stream='live/old',files=[{:?}]}}]", old.path()?);
+    let settings =
+        [("ingest.pull", &*pull), ("transcode.mode", "auto"), ("transcode.hardware.encode", "software")];
+    let server = Server::start(&settings).await?;
+    plays(&server, "old", 4).await?;
+    let index = server.playable("old", START).await?;
+    assert!(index.contains("avc1") && !index.contains("mp4v"), "{index}");
+    let told = server.told("old").await?.to_string();
+    assert!(told.contains("no browser plays MPEG-2"), "{told}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_still_image_plays_with_silence() -> Outcome {
     let _room = room::quarter().await;
     let image = made("slate.png", &["-f", "lavfi", "-i", "testsrc2=size=500x300", "-frames:v", "1"])?;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use aqueduct_tests::Outcome;
 use aqueduct_tests::check::live::{self, Options};
+use aqueduct_tests::publisher::clip::made;
+use aqueduct_tests::world::ladder::span;
 use aqueduct_tests::world::watch::{Rendition, watch_during};
-use aqueduct_tests::world::{Drawing, Player, Push, Server, browse, room};
+use aqueduct_tests::world::{Drawing, Player, Push, RtspServer, Server, browse, decode, free_udp_port, room};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -26,7 +28,7 @@ fn other() -> Drawing<'static> {
 }
 
 /// Long enough for a machine on which everything takes long.
-fn long(name: &'static str) -> Drawing<'static> {
+fn long(name: &str) -> Drawing<'_> {
     Drawing { name, seconds: 120, ..Drawing::default() }
 }
 
@@ -159,6 +161,98 @@ async fn a_ladder_goes_on_over_a_failover() -> Outcome {
     let (report, ()) = tokio::try_join!(live::check(&url, options), happening)?;
     assert!(report.passed(), "{report}\n{}", server.log());
     assert!(server.playable("show", START).await?.contains("RESOLUTION=640x360"));
+    Ok(())
+}
+
+/// A stream of all kinds of sources: two pushes, one that is fetched, and a still image.
+async fn chain(seconds: u64) -> Outcome<(Server, [Push; 3])> {
+    let port = free_udp_port()?;
+    let slate = made("slate-show.png", &["-f", "lavfi", "-i", "testsrc2=size=320x180", "-frames:v", "1"])?;
+    let stream = r#"[{name="live/show",sources=["push:main","push:backup","pull:far","pull:slate"],restore_after="3s"}]"#;
+    let pulls = format!(
+        "[{{stream='live/show',name='far',url='udp://127.0.0.1:{port}'}},\
+          {{stream='live/show',name='slate',still={slate:?},size='320x180',fps=25}}]"
+    );
+    let server = Server::start(&[("stream", stream), ("ingest.pull", &pulls)]).await?;
+    let far = Push::transport(&format!("udp://127.0.0.1:{port}?pkt_size=1316"), &long("far.mp4").path()?)?;
+    // It is there from the beginning on, and has to last until it is its turn to end.
+    let seconds = 120.max(seconds as u32);
+    let name = format!("backup-{seconds}.mp4");
+    let (main, backup) = both(&server, &Drawing { seconds, ..long(&name) }).await?;
+    let stands_by =
+        |told: &Value, place: usize| told.pointer(&format!("/sources/{place}/standby/codecs/0")).is_some();
+    server.tells("show", START, |told| stands_by(told, 2) && stands_by(told, 3)).await?;
+    Ok((server, [main, backup, far]))
+}
+
+/// Ends one source after the other, and has the first one come back.
+async fn down_and_back(server: &Server, pushes: [Push; 3], each: Duration) -> Outcome<Push> {
+    for (push, next) in pushes.into_iter().zip(1..) {
+        sleep(each).await;
+        push.kill().await?;
+        on_air(server, next).await?;
+    }
+    sleep(each).await;
+    let main = Push::file(&server.rtmp_url("show"), &long("main.mp4").path()?)?;
+    let told = on_air(server, 0).await?;
+    assert_eq!(told.pointer("/last_switch/reason"), Some(&"restored".into()), "{told:#}");
+    sleep(each).await;
+    Ok(main)
+}
+
+/// One change after the other while a browser plays. `SPAN_SECONDS` divides into how long each source is on air; a
+/// machine that has the time for that shows no stall above a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
+    let _room = room::whole().await;
+    let _turn = TURN.lock().await;
+    let all = span(15);
+    let (each, stall_max) = (Duration::from_secs(all / 5), if all > 15 { 1.0 } else { 3.0 });
+    let (server, pushes) = chain(all).await?;
+    // The slate is there first, and may have been on air.
+    let begun = on_air(&server, 0).await?["switches"].as_u64().unwrap_or_default();
+    let index = server.playable("show", START).await?;
+    let (page, seconds) = (server.watch_page("show"), all as u32 + 10);
+    let viewing = tokio::spawn(async move { browse(&page, Player::Page, seconds, &["--settle", "0"]).await });
+    server.tells("show", START, |told| told["viewers"].as_u64() >= Some(1)).await?;
+    let _main = down_and_back(&server, pushes, each).await?;
+    let viewer = viewing.await??;
+    println!("longest stall {} s, stalls {}", viewer["longestStall"], viewer["stalls"]);
+    assert!(viewer["fatal"].is_null(), "{viewer:#}");
+    assert!(viewer["longestStall"].as_f64().is_some_and(|stall| stall <= stall_max), "{viewer:#}");
+    let least = f64::from(seconds) * 0.7;
+    assert!(viewer["playedSeconds"].as_f64().is_some_and(|played| played >= least), "{viewer:#}");
+    let told = server.told("show").await?;
+    assert_eq!(told["switches"].as_u64(), Some(begun + 4), "{told:#}");
+    // The same stream all along: the page had nothing to load anew.
+    let path = |index: &str| index.lines().find(|line| line.ends_with("media.m3u8")).map(str::to_owned);
+    assert_eq!(path(&server.playable("show", START).await?), path(&index));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_cameras_of_a_stream_the_other_one_goes_on() -> Outcome {
+    let _room = room::quarter().await;
+    let (front, side) = (RtspServer::start().await?, RtspServer::start().await?);
+    let camera = |name: &str, url: String| {
+        format!(r#"{{stream="live/door",name="{name}",url="{url}",transport="tcp"}}"#)
+    };
+    let cameras = format!("[{},{}]", camera("front", front.url("h264")), camera("side", side.url("h264")));
+    let stream = r#"[{name="live/door",sources=["rtsp:front","rtsp:side"]}]"#;
+    let settings =
+        [("ingest.rtsp_server.listen", "off"), ("stream", stream), ("ingest.rtsp", cameras.as_str())];
+    let server = Server::start(&settings).await?;
+    let is = |told: &Value, place: usize, wanted: &str| {
+        told.pointer(&format!("/sources/{place}/state")).is_some_and(|state| state == wanted)
+    };
+    server.tells("door", START, |told| is(told, 0, "on-air") && is(told, 1, "standby")).await?;
+    server.playable("door", START).await?;
+    front.kill().await?;
+    let refused = |told: &Value| told.pointer("/sources/0/problem").is_some_and(Value::is_string);
+    let told = server.tells("door", START, |told| is(told, 1, "on-air") && refused(told)).await?;
+    let problem = told.pointer("/sources/0/problem").and_then(Value::as_str).unwrap_or_default();
+    assert!(problem.contains("refuses connections") || problem.contains("closed"), "{problem}");
+    decode(&server.playlist("door"), 2).await?;
     Ok(())
 }
 

@@ -31,7 +31,7 @@ impl Decoder {
         let not_sound = || AudioError::NotSound { codec: config.rfc6381() };
         let (rate, coded) = config.sound().ok_or_else(not_sound)?;
         let (id, record) = libav_name(config).ok_or_else(not_sound)?;
-        let codec = open_sound_decoder(id, &record, rate, coded)?;
+        let codec = open_sound_decoder(id, &record, rate, coded, code_bits(config))?;
         Ok(Self { codec, channels: None, mapper: None })
     }
 
@@ -100,6 +100,7 @@ fn libav_name(config: &CodecConfig) -> Option<(av::codec::Id, Vec<u8>)> {
         CodecConfig::Opus(opus) => Some((Id::OPUS, opus_head(opus.channels))),
         CodecConfig::Foreign(ForeignConfig { codec, record, .. }) => {
             let id = match codec {
+                ForeignCodec::Mp2 => Id::MP2,
                 ForeignCodec::Mp3 => Id::MP3,
                 ForeignCodec::ALaw => Id::PCM_ALAW,
                 ForeignCodec::MuLaw => Id::PCM_MULAW,
@@ -109,9 +110,24 @@ fn libav_name(config: &CodecConfig) -> Option<(av::codec::Id, Vec<u8>)> {
                 ForeignCodec::Vorbis => Id::VORBIS,
                 ForeignCodec::G722 => Id::ADPCM_G722,
                 ForeignCodec::Pcm16 => Id::PCM_S16BE,
+                ForeignCodec::G726 => Id::ADPCM_G726LE,
+                ForeignCodec::G726High => Id::ADPCM_G726,
             };
-            Some((id, record.to_vec()))
+            let record = if code_bits(config).is_some() { Vec::new() } else { record.to_vec() };
+            Some((id, record))
         }
+        _ => None,
+    }
+}
+
+/// Bits of a code, where packets do not say it.
+fn code_bits(config: &CodecConfig) -> Option<u8> {
+    match config {
+        CodecConfig::Foreign(ForeignConfig {
+            codec: ForeignCodec::G726 | ForeignCodec::G726High,
+            record,
+            ..
+        }) => record.first().copied(),
         _ => None,
     }
 }

@@ -82,6 +82,15 @@ impl Gate {
         }
     }
 
+    /// Nothing that waits will be wanted: all but the newest clock is let go.
+    pub fn forget(&mut self) {
+        if let Self::Holding { held, bytes, .. } = self {
+            let clock = held.iter().rposition(|message| matches!(message, Feed::Clock(_)));
+            *held = clock.map(|at| held.swap_remove(at)).into_iter().collect();
+            *bytes = 0;
+        }
+    }
+
     /// Other renditions are made from now on: what came of the old ones was heard by nobody.
     pub fn forget_encoded(&mut self) {
         if let Self::Holding { held, .. } = self {

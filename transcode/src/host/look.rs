@@ -87,9 +87,9 @@ impl Look {
         self.newest = None;
     }
 
-    /// A second keyframe has come.
+    /// A second keyframe has come. Where every picture is one, as with JPEG, two tell nothing of a rate that varies.
     pub fn has_seen_interval(&self) -> bool {
-        !self.intervals.is_empty()
+        !self.intervals.is_empty() && (self.grid.is_some() || self.samples >= SAMPLES_LEAST)
     }
 
     /// The interval that has not ended yet, as long as it is so far.
@@ -177,6 +177,15 @@ mod tests {
         assert!(!look.has_seen_interval());
         assert_eq!(millis(look.all(end)), 2_500);
         assert_eq!(look.open(end), Duration::from_millis(2_500));
+    }
+
+    #[test]
+    fn where_every_picture_is_a_keyframe_a_rate_that_varies_takes_more_than_two() {
+        assert!(!look(&[1; 14]).0.has_seen_interval());
+        assert!(look(&[1; 15]).0.has_seen_interval());
+        let (mut fixed, _) = look(&[1; 2]);
+        fixed.grid = Some(1);
+        assert!(fixed.has_seen_interval());
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Fit {
     pub takes: u32,
     /// That is within the budget; else not even the smallest rung is.
     pub fits: bool,
+    /// The smallest rung is made although it is beyond the budget: without it there is no picture.
+    pub forced: bool,
 }
 
 /// Plans the pictures. `ready` are further video tracks of the source that may serve as rungs as they are (Enhanced
@@ -124,7 +126,8 @@ pub fn plan(
     let mut notes = Vec::new();
     let why_not = why_not_through(video, config.passthrough, segment);
     let encodable = shape::encodable(video);
-    let through = why_not.is_none() || !encodable;
+    let playable = video.track.codec.is_playable();
+    let through = why_not.is_none() || (!encodable && playable);
     let mode = match through {
         true => Mode::Aligned,
         false => rate::regular(video, segment),
@@ -181,6 +184,9 @@ fn choose_ready<'a>(video: &Video<'_>, ready: &[ReadyTrack<'a>]) -> (Vec<&'a Tra
 
 /// Why the source cannot be the top rendition (AVP-38, TL-41), or `None` where it can.
 fn why_not_through(video: &Video<'_>, passthrough: Passthrough, segment: Duration) -> Option<WhyNot> {
+    if let CodecConfig::ForeignVideo(pictures) = &video.track.codec {
+        return Some(WhyNot::Unplayable(pictures.codec.name()));
+    }
     match passthrough {
         Passthrough::Never => return Some(WhyNot::Forbidden),
         Passthrough::Always => return None,

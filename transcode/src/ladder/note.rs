@@ -41,6 +41,8 @@ pub enum WhyNot {
     Forbidden,
     /// Not H.264; the RFC 6381 string.
     Codec(String),
+    /// No browser plays its codec, and no packager packages it; its name.
+    Unplayable(&'static str),
     /// A profile of H.264 that browsers lack; the RFC 6381 string.
     Profile(String),
     /// No frame grid.
@@ -117,6 +119,9 @@ impl WhyNot {
                 "not every browser plays {codec}; send H.264 to save its encoding, or set transcode.passthrough to \
                  \"always\""
             ),
+            Self::Unplayable(codec) => {
+                format!("no browser plays {codec}; set the camera or encoder to H.264 to save its encoding")
+            }
             Self::Profile(codec) => format!(
                 "browsers do not play this profile of H.264 ({codec}); set the encoder to profile high, 8 bits and \
                  4:2:0 (NV12)"
@@ -136,6 +141,7 @@ impl WhyNot {
         match self {
             Self::Forbidden => "passthrough-forbidden",
             Self::Codec(_) => "source-codec",
+            Self::Unplayable(_) => "source-unplayable",
             Self::Profile(_) => "source-profile",
             Self::VariableRate => "variable-frame-rate",
             Self::KeyframesFarApart { .. } => "keyframes-far-apart",

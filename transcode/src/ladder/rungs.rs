@@ -81,6 +81,10 @@ impl Wanted<'_> {
             true => self.made(),
             false => self.by_hand(notes),
         };
+        // Rungs by hand may all be above the source, which then has to have one of its own size.
+        if drafts.is_empty() && !self.video.track.codec.is_playable() {
+            drafts = self.made();
+        }
         drafts.retain(|draft| !self.ready.iter().any(|track| serves(track, draft.shape)));
         let number = |at: usize| TrackId(TrackId::FIRST_ENCODED.0.saturating_add(at as u8));
         drafts.into_iter().enumerate().map(|(at, draft)| self.rung(number(at), draft)).collect()

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 
-use aqueduct_common::codec::{AvcConfig, HevcConfig, OpusConfig, Picture};
+use aqueduct_common::codec::{AvcConfig, ForeignVideo, HevcConfig, OpusConfig, Picture};
 use aqueduct_common::time::Timescale;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -35,6 +35,32 @@ fn source(width: u32, height: u32, grid: Grid) -> Track {
 
 fn fixed(frames: u32, seconds: u32) -> Grid {
     Grid::Fixed(MediaTime::new(seconds.into(), Timescale::new(frames).unwrap()))
+}
+
+/// The same, a JPEG for each picture.
+fn jpegs(width: u32, height: u32, grid: Grid) -> Track {
+    let pictures = ForeignVideo::Mjpeg.with(picture(width, height, (1, 1)));
+    Track { codec: CodecConfig::ForeignVideo(pictures), ..source(width, height, grid) }
+}
+
+#[test]
+fn what_no_browser_plays_never_passes_whatever_is_asked_for() {
+    let track = jpegs(1_280, 720, fixed(25, 1));
+    let by_hand = RungByHand { height: 1_080, bitrate: None, fps: None, codec: None };
+    for config in [
+        Plan { passthrough: Passthrough::Always, ..Plan::default() },
+        Plan { passthrough: Passthrough::Never, ..Plan::default() },
+        Plan { ladder: vec![by_hand], ..Plan::default() },
+    ] {
+        let ladder = planned(&track, Measured::default(), &config);
+        assert_eq!(ladder.through, []);
+        assert!(matches!(ladder.mode, Mode::Regular { .. }));
+        assert_eq!(listed(&ladder).first().map(|rung| rung.starts_with("1280x720")), Some(true));
+        let why = Note::SourceLeftOut(WhyNot::Unplayable("MJPEG"));
+        assert!(ladder.notes.contains(&why) && why.text().contains("no browser plays MJPEG"));
+    }
+    let tiny = planned(&jpegs(16, 16, fixed(25, 1)), Measured::default(), &Plan::default());
+    assert_eq!((tiny.through, tiny.video), (vec![], None));
 }
 
 fn keyframes(seconds: i64, even: bool) -> Option<Keyframes> {

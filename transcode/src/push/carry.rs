@@ -55,7 +55,9 @@ fn fits(form: Form, codec: &CodecConfig) -> bool {
         CodecConfig::H264(_) | CodecConfig::Aac(_) => true,
         CodecConfig::Foreign(foreign) => foreign.codec == ForeignCodec::Mp3,
         CodecConfig::H265(_) => form == Form::MpegTs,
-        CodecConfig::Av1(_) | CodecConfig::Vp9(_) | CodecConfig::Opus(_) => false,
+        CodecConfig::Av1(_) | CodecConfig::Vp9(_) | CodecConfig::Opus(_) | CodecConfig::ForeignVideo(_) => {
+            false
+        }
     }
 }
 

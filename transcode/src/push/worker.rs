@@ -208,7 +208,9 @@ const fn id(codec: &CodecConfig) -> Option<Id> {
         CodecConfig::H265(_) => Some(Id::HEVC),
         CodecConfig::Aac(_) => Some(Id::AAC),
         CodecConfig::Foreign(_) => Some(Id::MP3),
-        CodecConfig::Av1(_) | CodecConfig::Vp9(_) | CodecConfig::Opus(_) => None,
+        CodecConfig::Av1(_) | CodecConfig::Vp9(_) | CodecConfig::Opus(_) | CodecConfig::ForeignVideo(_) => {
+            None
+        }
     }
 }
 

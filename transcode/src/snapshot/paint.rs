@@ -25,6 +25,8 @@ fn decode(request: &Request) -> Result<Picture, AvError> {
         Codec::H265 => Id::HEVC,
         Codec::Av1 => Id::AV1,
         Codec::Vp9 => Id::VP9,
+        Codec::Mjpeg => Id::MJPEG,
+        Codec::Mpeg2 => Id::MPEG2VIDEO,
     };
     let mut decoder = Decoder::open(&DecoderSetup {
         codec,
@@ -105,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         let nonsense = Bytes::from(vec![7; 64]);
-        for codec in [Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9] {
+        for codec in [Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9, Codec::Mjpeg, Codec::Mpeg2] {
             let request = Request { codec, record: nonsense.clone(), frame: nonsense.clone() };
             assert!(paint(&request).is_err(), "{codec:?}");
         }

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use aqueduct_common::CodecConfig;
+use aqueduct_common::codec::ForeignVideo;
 use bytes::Bytes;
 
 /// Longest request: a coded frame and its record.
@@ -24,10 +25,14 @@ pub enum Codec {
     Av1,
     /// VP9, with a vpcC record.
     Vp9,
+    /// JPEG.
+    Mjpeg,
+    /// MPEG-2 video.
+    Mpeg2,
 }
 
 impl Codec {
-    const ALL: [Self; 4] = [Self::H264, Self::H265, Self::Av1, Self::Vp9];
+    const ALL: [Self; 6] = [Self::H264, Self::H265, Self::Av1, Self::Vp9, Self::Mjpeg, Self::Mpeg2];
 
     /// The codec of a track, where it is one of these.
     pub const fn of(config: &CodecConfig) -> Option<Self> {
@@ -36,6 +41,10 @@ impl Codec {
             CodecConfig::H265(_) => Some(Self::H265),
             CodecConfig::Av1(_) => Some(Self::Av1),
             CodecConfig::Vp9(_) => Some(Self::Vp9),
+            CodecConfig::ForeignVideo(pictures) => Some(match pictures.codec {
+                ForeignVideo::Mjpeg => Self::Mjpeg,
+                ForeignVideo::Mpeg2 => Self::Mpeg2,
+            }),
             _ => None,
         }
     }
@@ -167,7 +176,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_request_comes_back_as_it_was(
-            kind in 0usize..4,
+            kind in 0usize..6,
             record in proptest::collection::vec(any::<u8>(), 0..100),
             frame in proptest::collection::vec(any::<u8>(), 0..1_000),
         ) {

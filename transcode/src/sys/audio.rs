@@ -8,12 +8,13 @@ use ffmpeg_next as av;
 
 use super::{AvError, context_of_record};
 
-/// Opens a decoder of sound. `rate` in Hz and `channels` matter for codecs whose packets do not say.
+/// Opens a decoder of sound. `rate` in Hz, `channels` and the bits of a code matter for codecs whose packets do not say.
 pub(crate) fn open_sound_decoder(
     codec: av::codec::Id,
     record: &[u8],
     rate: u32,
     channels: u16,
+    code_bits: Option<u8>,
 ) -> Result<av::decoder::Audio, AvError> {
     super::init();
     let what = format!("opening a decoder for {codec:?}");
@@ -26,6 +27,7 @@ pub(crate) fn open_sound_decoder(
         (*raw).sample_rate = i32::try_from(rate).unwrap_or_default();
         ffi::av_channel_layout_default(&raw mut (*raw).ch_layout, channels.into());
         (*raw).thread_count = 1;
+        (*raw).bits_per_coded_sample = code_bits.map_or(0, i32::from);
     }
     context.decoder().open_as(found).and_then(av::decoder::Opened::audio).map_err(|e| AvError::of(&what, e))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aqueduct_common::codec::ForeignVideo;
 use aqueduct_common::{CodecConfig, Track};
 use ffmpeg_next::codec::Id;
 
@@ -57,6 +58,7 @@ impl Source {
         let threads = u32::try_from(cores.clamp(1, THREADS_MAX)).unwrap_or(1);
         let (device, decoder) = (None, None);
         let fields = Watch::new(&track);
+        let backends = able(&track, backends);
         Self {
             track,
             backends,
@@ -239,6 +241,14 @@ impl Source {
     }
 }
 
+/// Codecs of old cameras are decoded in software whatever there is: devices that can are rare, and the work is small.
+fn able(track: &Track, backends: Vec<Backend>) -> Vec<Backend> {
+    match track.codec {
+        CodecConfig::ForeignVideo(_) => vec![Backend::Software],
+        _ => backends,
+    }
+}
+
 /// Pictures that have to be held back to be put in order: what the bitstream says, else what its times say.
 fn reorder(track: &Track) -> u32 {
     if track.reorder_delay <= 0 {
@@ -264,6 +274,10 @@ pub(super) fn decoder_of(
         CodecConfig::H264(_) => pick(Id::H264, "h264_qsv"),
         CodecConfig::H265(_) => pick(Id::HEVC, "hevc_qsv"),
         CodecConfig::Vp9(_) => pick(Id::VP9, "vp9_qsv"),
+        CodecConfig::ForeignVideo(pictures) => match pictures.codec {
+            ForeignVideo::Mjpeg => Ok((Id::MJPEG, None)),
+            ForeignVideo::Mpeg2 => Ok((Id::MPEG2VIDEO, None)),
+        },
         // libav's own AV1 decoder is there for devices only.
         CodecConfig::Av1(_) if backend == Backend::Software => Ok((Id::AV1, None)),
         CodecConfig::Av1(_) => Ok((Id::AV1, Some(if qsv { "av1_qsv" } else { "av1" }))),

@@ -1,4 +1,4 @@
-//! Frames that begin with a sync word and describe themselves: MP3, AC-3, E-AC-3.
+//! Frames that begin with a sync word and describe themselves: MP2, MP3, AC-3, E-AC-3.
 
 use super::{Bits, CodecError};
 
@@ -27,20 +27,30 @@ pub(super) fn samples(packet: &[u8], read: fn(&[u8]) -> Result<Frame, CodecError
     }
 }
 
-/// The header of an MPEG audio frame, layer III (ISO/IEC 11172-3, 2.4.1.3; 13818-3 and version 2.5 by its bits).
+/// The header of an MPEG audio frame, layer II.
+pub(super) fn mp2(packet: &[u8]) -> Result<Frame, CodecError> {
+    const KILOBITS: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+    mpeg(packet, 2, KILOBITS)
+}
+
+/// The header of an MPEG audio frame, layer III.
 pub(super) fn mp3(packet: &[u8]) -> Result<Frame, CodecError> {
+    const KILOBITS: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+    mpeg(packet, 1, KILOBITS)
+}
+
+/// The header of an MPEG audio frame (ISO/IEC 11172-3, 2.4.1.3; 13818-3 and version 2.5 by its bits) of the layer with
+/// this number in the header, and what bitrates version 1 has there.
+fn mpeg(packet: &[u8], wanted: u32, full_kilobits: [u32; 14]) -> Result<Frame, CodecError> {
     const RATES: [u32; 3] = [44_100, 48_000, 32_000];
-    const KILOBITS: [[u32; 14]; 2] = [
-        [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-        [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-    ];
-    let mut bits = Bits::new("MP3 frame", packet);
+    const LOW_KILOBITS: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    let mut bits = Bits::new("MPEG audio frame", packet);
     let sync = bits.bits(11)?;
     if sync != 0x7ff {
         return Err(bits.unsupported("sync word", sync.into()));
     }
     let (version, layer) = (bits.bits(2)?, bits.bits(2)?);
-    if version == 1 || layer != 1 {
+    if version == 1 || layer != wanted {
         return Err(bits.unsupported("version and layer", (version << 2 | layer).into()));
     }
     bits.skip(1)?; // protection
@@ -53,10 +63,12 @@ pub(super) fn mp3(packet: &[u8]) -> Result<Frame, CodecError> {
         2 => (full / 2, 1),
         _ => (full / 4, 1),
     };
-    let samples = 1_152 >> halves;
+    // Only layer III has fewer samples then.
+    let samples = if wanted == 1 { 1_152 >> u32::from(halves > 0) } else { 1_152 };
+    let table = if halves == 0 { full_kilobits } else { LOW_KILOBITS };
     let kilobits = match bitrate {
         0 => 0, // free format
-        _ => *KILOBITS[halves].get(bitrate - 1).ok_or(bits.unsupported("bitrate_index", bitrate as u64))?,
+        _ => *table.get(bitrate - 1).ok_or(bits.unsupported("bitrate_index", bitrate as u64))?,
     };
     let bytes = match kilobits {
         0 => 0,

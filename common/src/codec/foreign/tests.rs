@@ -22,6 +22,10 @@ fn packets_say_what_they_are() {
     assert_eq!(of(ForeignCodec::Mp3, MP3), (44_100, 2, Some(1_152)));
     // MPEG-2 at 24 kHz, mono: version 2, 64 kbit/s.
     assert_eq!(of(ForeignCodec::Mp3, "fff384c4"), (24_000, 1, Some(576)));
+    // Layer II at 48 kHz and 384 kbit/s, and of MPEG-2 at 24 kHz: as many samples in both.
+    assert_eq!(of(ForeignCodec::Mp2, "fffde400"), (48_000, 2, Some(1_152)));
+    assert_eq!(of(ForeignCodec::Mp2, "fff584c0"), (24_000, 1, Some(1_152)));
+    assert!(ForeignConfig::of_packet(ForeignCodec::Mp3, &hex("fffde400")).is_err());
     assert_eq!(of(ForeignCodec::Ac3, AC3), (48_000, 6, Some(1_536)));
     assert_eq!(of(ForeignCodec::Ac3, AC3_44), (44_100, 2, Some(1_536)));
     assert_eq!(of(ForeignCodec::Eac3, EAC3), (48_000, 6, Some(1_536)));

@@ -1,7 +1,9 @@
+mod faults;
+
 use super::*;
 use crate::rtsp::sdp;
 use crate::stream::clock;
-use aqueduct_common::codec::CodecConfig;
+use aqueduct_common::codec::{CodecConfig, ForeignCodec, ForeignConfig};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -250,13 +252,58 @@ fn packets_of_others_are_left_out_and_a_new_sender_is_taken_after_a_silence() {
 
 #[test]
 fn what_cannot_be_taken_is_named() {
-    let error = Assembly::new(&describe("m=video 0 RTP/AVP 26\r\n"), true, false).unwrap_err();
-    assert_eq!(error, NothingUsable(vec!["MJPEG"]));
+    let jpeg = describe("m=video 0 RTP/AVP 26\r\n");
+    assert_eq!(Assembly::new(&jpeg, false, false).unwrap_err(), NothingUsable(vec!["MJPEG"]));
+    assert_eq!(Assembly::new(&jpeg, true, false).unwrap().notices(), []);
+    let error = Assembly::new(&describe("m=audio 0 RTP/AVP 4\r\na=rtpmap:4 G723/8000\r\n"), true, false);
+    assert_eq!(error.unwrap_err(), NothingUsable(vec!["G.723"]));
     let media = describe(&format!("{VIDEO}{PCMU}"));
     let without = Assembly::new(&media, false, false).unwrap();
     assert_eq!(without.notices(), [Notice::NeedsTranscode("G.711")]);
     assert_eq!(without.media().collect::<Vec<_>>(), [0]);
     assert_eq!(Assembly::new(&media, true, false).unwrap().media().collect::<Vec<_>>(), [0, 1]);
+}
+
+/// A picture of RFC 2435 in two packets, 320x240, with the tables of its quality.
+fn jpeg(offset: u8) -> Vec<u8> {
+    [&[0, 0, 0, offset, 1, 60, 40, 30][..], &[0xaa; 100]].concat()
+}
+
+#[test]
+fn jpegs_are_put_together_and_one_with_a_hole_is_left_out() {
+    let mut camera = Camera::new("m=video 0 RTP/AVP 96\r\na=rtpmap:96 JPEG/90000\r\n", false);
+    for n in 0..4_u32 {
+        camera.send(0, &jpeg(0), n * 3_600, false, i64::from(n) * 40);
+        if n == 1 {
+            camera.sequence[0] = camera.sequence[0].wrapping_add(1);
+        }
+        camera.send(0, &jpeg(100), n * 3_600, true, i64::from(n) * 40);
+    }
+    let Demuxed::Config(_, CodecConfig::ForeignVideo(pictures)) = &camera.taken[0].item else {
+        panic!("{:?}", camera.taken);
+    };
+    assert_eq!((pictures.picture.width, pictures.picture.height), (320, 240));
+    let shown: Vec<_> =
+        camera.frames().into_iter().map(|(_, decoded, shown, sync)| (decoded, shown, sync)).collect();
+    assert_eq!(shown, [(0, 0, true), (80, 80, true), (120, 120, true)]);
+    assert_eq!(camera.counted(Anomaly::PacketLost), 1);
+}
+
+#[test]
+fn g726_comes_in_both_orders_and_four_sizes() {
+    for (name, codec, bits, samples) in [
+        ("G726-16", ForeignCodec::G726, 2, 320),
+        ("G726-32", ForeignCodec::G726, 4, 160),
+        ("AAL2-G726-40", ForeignCodec::G726High, 5, 128),
+    ] {
+        let text = format!("m=audio 0 RTP/AVP 96\r\na=rtpmap:96 {name}/8000\r\n");
+        let mut camera = Camera::new(&text, false);
+        camera.send(0, &[0x5a; 80], 0, true, 0);
+        let [config, frame] = &camera.taken[..] else { panic!("{:?}", camera.taken) };
+        let expected = ForeignConfig::g726(codec, bits).unwrap();
+        assert_eq!(config.item, Demuxed::Config(TrackId::AUDIO, CodecConfig::Foreign(expected)));
+        assert!(matches!(&frame.item, Demuxed::Frame(frame) if frame.samples == samples), "{frame:?}");
+    }
 }
 
 #[test]
@@ -291,6 +338,7 @@ proptest! {
         media in prop_oneof![
             Just(VIDEO),
             Just("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\n"),
+            Just("m=video 0 RTP/AVP 96\r\na=rtpmap:96 JPEG/90000\r\n"),
         ],
         packets in proptest::collection::vec(
             (0usize..2, proptest::collection::vec(any::<u8>(), 0..40), any::<bool>(), 0u32..3, 1u16..4), 0..80),

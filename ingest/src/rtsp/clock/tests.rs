@@ -82,6 +82,19 @@ fn first_arrivals_hold_until_both_tracks_reported() {
     assert_eq!(world.packet(VIDEO, 1_040, 160), 40);
 }
 
+/// ffmpeg reports right before the first packet of each track.
+#[test]
+fn a_report_before_its_track_s_first_packet_counts_from_that_packet_on() {
+    let mut world = World::new();
+    world.report(VIDEO, 1_000, 1_000, 0);
+    assert_eq!(world.packet(VIDEO, 1_000, 0), 0);
+    world.report(AUDIO, 960, 960, 43);
+    assert!(!world.clocks.is_settled());
+    // Its sound was captured 40 ms earlier and came 43 ms later.
+    assert_eq!(world.packet(AUDIO, 960, 43), -40);
+    assert!(world.clocks.is_settled());
+}
+
 #[test]
 fn later_differences_are_taken_up_slowly_and_great_ones_once_they_are_certain() {
     let mut world = World::new();

@@ -1,8 +1,11 @@
 //! What is pulled, as the operator says it, and the checked form of it.
 
-use aqueduct_common::{Secret, StreamName};
+use aqueduct_common::{Secret, SourceName, StreamName};
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+/// What a camera is called among a stream's sources: alone, or before a name of its own.
+const KIND: &str = "rtsp";
 
 /// One source that is pulled.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -10,6 +13,10 @@ use url::Url;
 pub struct PullConfig {
     /// The stream that it becomes: `app/name`.
     pub stream: String,
+    /// What it is called among the stream's sources, where the stream has several: `rtsp:NAME` in `sources` of the
+    /// stream's section. Without a name it is `rtsp`.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Where it is: `rtsp://HOST[:554]/PATH`, or `rtsps://`. A user name and a password may stand before the host.
     pub url: String,
     /// User name, where the URL has none.
@@ -29,7 +36,10 @@ pub struct PullConfig {
 impl std::fmt::Debug for PullConfig {
     /// Without what may be secret: a password may stand in the URL.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PullConfig").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("PullConfig")
+            .field("stream", &self.stream)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,6 +73,9 @@ pub enum PullError {
     /// Its stream's name cannot be used.
     #[error("stream: {0}")]
     Stream(#[from] aqueduct_common::name::NameError),
+    /// It cannot be called that.
+    #[error("name: 1 to 64 letters, digits, '_', '-' or '.'")]
+    Name,
     /// The URL is none. It is not shown, since a password may stand in it.
     #[error(
         "url: this is not rtsp://HOST/PATH or rtsps://HOST/PATH; what other servers send is for [[ingest.pull]]"
@@ -78,6 +91,8 @@ pub enum PullError {
 pub struct PullPlan {
     /// The stream that it becomes.
     pub stream: StreamName,
+    /// What it is called among the stream's sources.
+    pub source: SourceName,
     /// How media comes.
     pub transport: Transport,
     /// When it is pulled.
@@ -103,6 +118,11 @@ impl TryFrom<&PullConfig> for PullPlan {
 
     fn try_from(config: &PullConfig) -> Result<Self, PullError> {
         let stream = config.stream.parse()?;
+        let source = match &config.name {
+            None => KIND.parse(),
+            Some(name) => format!("{KIND}:{name}").parse(),
+        };
+        let source = source.map_err(|_| PullError::Name)?;
         let url = Url::parse(config.url.trim()).map_err(|_| PullError::Url)?;
         let tls = match url.scheme() {
             "rtsp" => false,
@@ -125,6 +145,7 @@ impl TryFrom<&PullConfig> for PullPlan {
         let (path, password) = (Secret::new(path), Secret::new(password));
         Ok(Self {
             stream,
+            source,
             transport: config.transport,
             start: config.start,
             host,
@@ -144,7 +165,22 @@ mod tests {
     fn plan(url: &str) -> Result<PullPlan, PullError> {
         let (stream, user, password) = ("live/door".to_owned(), "u".to_owned(), "p".to_owned());
         let (transport, start) = Default::default();
-        PullPlan::try_from(&PullConfig { stream, url: url.to_owned(), user, password, transport, start })
+        let (name, url) = (None, url.to_owned());
+        PullPlan::try_from(&PullConfig { stream, name, url, user, password, transport, start })
+    }
+
+    #[test]
+    fn a_camera_may_have_a_name_of_its_own() {
+        let named = |name: Option<&str>| {
+            let (user, password) = Default::default();
+            let (transport, start) = Default::default();
+            let (stream, url) = ("live/door".to_owned(), "rtsp://h/x".to_owned());
+            let name = name.map(str::to_owned);
+            PullPlan::try_from(&PullConfig { stream, name, url, user, password, transport, start })
+        };
+        assert_eq!(named(None).unwrap().source.as_str(), "rtsp");
+        assert_eq!(named(Some("north-2")).unwrap().source.as_str(), "rtsp:north-2");
+        assert_eq!(named(Some("the north")), Err(PullError::Name));
     }
 
     #[test]
@@ -163,6 +199,7 @@ mod tests {
         let secret = "hunter2";
         let config = PullConfig {
             stream: "live/x".into(),
+            name: None,
             url: format!("rtsp://a:{secret}@h/{secret}?token={secret}"),
             user: String::new(),
             password: secret.into(),

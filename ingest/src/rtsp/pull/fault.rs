@@ -34,6 +34,8 @@ pub(in crate::rtsp) enum Fault {
     Closed,
     /// Another publisher has the stream.
     Busy,
+    /// The stream has a list of sources, and this one is not on it.
+    Unlisted,
     /// Something failed here: a defect.
     Broken,
 }
@@ -54,6 +56,7 @@ impl Fault {
             Self::Stalled => "pull_stalled",
             Self::Closed => "pull_closed",
             Self::Busy => "pull_busy",
+            Self::Unlisted => "pull_unlisted",
             Self::Broken => "pull_broken",
         }
     }
@@ -66,6 +69,7 @@ impl Fault {
                 | Self::Nothing(_)
                 | Self::Wire(_)
                 | Self::NoSuchHost
+                | Self::Unlisted
                 | Self::Broken
         )
     }
@@ -100,7 +104,10 @@ impl Fault {
             Self::Nonsense => format!("{host} answers what cannot be understood: is this an RTSP server?"),
             Self::Wire(error) => format!("{host} is cut off: what it sends is no use, {error}."),
             Self::Nothing(what) => {
-                format!("{host}: {what}: set the camera to H.264 or H.265 and AAC, G.711 or Opus.")
+                format!(
+                    "{host}: {what}: set the camera to H.264 or H.265 and AAC or Opus. MJPEG, G.711 and G.726 need \
+                     transcode.mode = \"auto\"."
+                )
             }
             Self::NoAnswer => format!("{host} accepts the connection and does not answer."),
             Self::NoMedia => {
@@ -111,6 +118,11 @@ impl Fault {
             Self::Closed => format!("{host} closed the connection."),
             Self::Busy => {
                 "Another publisher has this stream: it is pulled again once that one has left.".to_owned()
+            }
+            Self::Unlisted => {
+                "The stream's section lists its sources without this one: add \"rtsp:\" and its name, or \"rtsp\" where it has \
+                 none."
+                    .to_owned()
             }
             Self::Broken => format!("Pulling {host} failed for a reason in this program: see the log."),
         }

@@ -5,13 +5,14 @@ mod config;
 mod fault;
 mod guard;
 pub(super) mod session;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use aqueduct_common::event::{Advice, EventSender, Protocol};
-use aqueduct_common::{Event, StreamName};
+use aqueduct_common::event::{Advice, EventSender, Protocol, SourceChange};
+use aqueduct_common::{Event, SourceName, StreamName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,17 +21,16 @@ pub use config::{PullConfig, PullError, PullPlan, Start, Transport};
 
 use crate::config::Plan;
 use crate::server::clock;
-use crate::stream::{Lease, PublishRequest, Streams};
+use crate::stream::{Lease, PublishRequest, Refusal, Streams};
 use backoff::Backoff;
 use fault::Fault;
 use session::{Source, end_of};
+pub use view::{PullState, PullView};
 
 /// Sources at a time; each holds two sockets and a task.
 pub const SOURCES_MAX: usize = 1_000;
 /// How long the registry may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A stream has one camera: what it is called among the stream's sources.
-const SOURCE: &str = "rtsp";
 /// How long sources have to say goodbye when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A source that is pulled while watched goes on for so long after the last viewer.
@@ -38,47 +38,13 @@ const LINGER: Duration = Duration::from_secs(60);
 /// A problem is told again after this while it lasts.
 const REMIND: Duration = Duration::from_secs(10);
 
-/// What a source is doing, for people.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum PullState {
-    /// Nobody watches.
-    #[default]
-    Asleep,
-    /// It is asked.
-    Connecting,
-    /// Media comes.
-    Playing,
-    /// It failed and is tried again.
-    Failing {
-        /// Why, and what to do.
-        problem: String,
-        /// When it is tried again, in milliseconds from then.
-        retry_millis: u64,
-    },
-}
-
-/// A source as it is shown: without path, user name and password.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct PullView {
-    /// The stream that it becomes.
-    pub stream: String,
-    /// Host and port.
-    pub host: String,
-    /// How media comes.
-    pub transport: Transport,
-    /// When it is pulled.
-    pub start: Start,
-    /// What it is doing.
-    #[serde(flatten)]
-    pub state: PullState,
-}
-
 /// Why a source is not added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AddError {
-    /// There is one for its stream.
-    #[error("a source for this stream is there already: remove it first")]
+    /// There is one of this name for its stream.
+    #[error(
+        "a source of this name is there for this stream: give it another name, or remove the other first"
+    )]
     Exists,
     /// There are as many as are taken.
     #[error("no more than {SOURCES_MAX} sources are pulled")]
@@ -98,7 +64,7 @@ impl std::fmt::Debug for Pulls {
 }
 
 struct Shared {
-    entries: Mutex<BTreeMap<StreamName, Entry>>,
+    entries: Mutex<BTreeMap<(StreamName, SourceName), Entry>>,
     tasks: TaskTracker,
     streams: Streams,
     events: EventSender,
@@ -142,38 +108,48 @@ impl Pulls {
     /// Begins to pull a source.
     ///
     /// # Errors
-    /// When its stream has one already, or there are too many.
+    /// When its stream has one of this name already, or there are too many.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn add(&self, plan: PullPlan) -> Result<(), AddError> {
         let mut entries = lock(&self.shared.entries);
-        if entries.contains_key(&plan.stream) {
+        let key = (plan.stream.clone(), plan.source.clone());
+        if entries.contains_key(&key) {
             return Err(AddError::Exists);
         }
         if entries.len() >= SOURCES_MAX {
             return Err(AddError::TooMany);
         }
         let stop = self.shared.stop.child_token();
-        let (stream, state, wanted, woken) =
-            (plan.stream.clone(), Mutex::default(), Mutex::default(), Notify::new());
+        let (state, wanted, woken) = (Mutex::default(), Mutex::default(), Notify::new());
         let pull = Arc::new(Pull { plan, state, wanted, woken });
-        entries.insert(stream, Entry { pull: pull.clone(), stop: stop.clone() });
+        entries.insert(key, Entry { pull: pull.clone(), stop: stop.clone() });
         let worker = Worker { pull, shared: self.shared.clone(), backoff: Backoff::default(), told: None };
         self.shared.tasks.spawn(worker.run(stop));
         Ok(())
     }
 
-    /// Ends a source. Its stream waits for the grace time, as if its publisher had left. `false` where there is none.
-    pub fn remove(&self, stream: &StreamName) -> bool {
-        let entry = lock(&self.shared.entries).remove(stream);
-        entry.inspect(|entry| entry.stop.cancel()).is_some()
+    /// Ends a stream's sources, or the one of this name. The stream waits for the grace time, as if its publisher had
+    /// left. `false` where there is none.
+    pub fn remove(&self, stream: &StreamName, source: Option<&str>) -> bool {
+        let mut entries = lock(&self.shared.entries);
+        let before = entries.len();
+        entries.retain(|(of, name), entry| {
+            let ends = of == stream && source.is_none_or(|source| name.as_str() == source);
+            if ends {
+                entry.stop.cancel();
+            }
+            !ends
+        });
+        entries.len() < before
     }
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<PullView> {
         let view = |entry: &Entry| PullView {
             stream: entry.pull.plan.stream.to_string(),
+            source: entry.pull.plan.source.to_string(),
             host: entry.pull.plan.place(),
             transport: entry.pull.plan.transport,
             start: entry.pull.plan.start,
@@ -192,12 +168,15 @@ impl Pulls {
     /// Somebody asks for a stream. `true` where a source of it is, or is to be, pulled for that.
     pub fn want(&self, stream: &StreamName) -> bool {
         let entries = lock(&self.shared.entries);
-        let Some(entry) = entries.get(stream).filter(|entry| entry.pull.plan.start == Start::OnWatch) else {
-            return false;
-        };
-        *lock(&entry.pull.wanted) = Some(clock().0);
-        entry.pull.woken.notify_one();
-        true
+        let mut any = false;
+        for entry in entries.values().filter(|entry| entry.pull.plan.stream == *stream) {
+            if entry.pull.plan.start == Start::OnWatch {
+                *lock(&entry.pull.wanted) = Some(clock().0);
+                entry.pull.woken.notify_one();
+                any = true;
+            }
+        }
+        any
     }
 
     /// Waits until the stop, and then until every source has ended.
@@ -271,11 +250,12 @@ impl Worker {
             stream: self.pull.plan.stream.clone(),
             protocol: Protocol::Rtsp,
             encoder: format!("pulled from {}", self.pull.plan.place()),
-            source: SOURCE.parse().ok(),
+            source: Some(self.pull.plan.source.clone()),
         };
         // A publisher that pushes was set to work by somebody; a source is always there.
         let lease = match tokio::time::timeout(PATIENCE, self.shared.streams.publish_if_free(request)).await {
             Ok(Ok(lease)) => lease,
+            Ok(Err(Refusal::UnknownSource)) => return Some(Fault::Unlisted),
             Ok(Err(_)) | Err(_) => return Some(Fault::Busy),
         };
         self.show(PullState::Playing);
@@ -337,7 +317,9 @@ impl Worker {
 
     fn advise(&self, fault: &Fault) {
         let problem = fault.text(&self.pull.plan.place());
-        let stream = self.pull.plan.stream.clone();
+        let PullPlan { stream, source, .. } = self.pull.plan.clone();
+        let what = SourceChange::Failing { problem: problem.clone() };
+        self.shared.events.send(Event::Source { stream: stream.clone(), source, what });
         self.shared.events.send(Event::Advice { stream, advice: Advice::SourceFails { problem } });
     }
 }

@@ -34,7 +34,12 @@ pub(super) fn code(encoder: &str, rate: u32, pcm: &Pcm) -> Source {
     context.set_rate(rate as i32);
     context.set_format(format);
     context.set_channel_layout(layout(channels));
-    context.set_bit_rate(if channels > 2 { 448_000 } else { 192_000 });
+    context.set_bit_rate(match encoder {
+        // Four bits a code.
+        "g726" | "g726le" => 32_000,
+        _ if channels > 2 => 448_000,
+        _ => 192_000,
+    });
     context.set_time_base((1, rate as i32));
     context.set_flags(av::codec::Flags::GLOBAL_HEADER);
     let mut options = av::Dictionary::new();
@@ -83,6 +88,9 @@ fn source(
     let codec = match id {
         Id::AAC => CodecConfig::Aac(AacConfig::parse(record).unwrap()),
         Id::OPUS => CodecConfig::Opus(OpusConfig::parse_head(record).unwrap()),
+        Id::MP2 => CodecConfig::Foreign(foreign(ForeignCodec::Mp2)),
+        Id::ADPCM_G726 => CodecConfig::Foreign(ForeignConfig::g726(ForeignCodec::G726High, 4).unwrap()),
+        Id::ADPCM_G726LE => CodecConfig::Foreign(ForeignConfig::g726(ForeignCodec::G726, 4).unwrap()),
         Id::MP3 => CodecConfig::Foreign(foreign(ForeignCodec::Mp3)),
         Id::AC3 => CodecConfig::Foreign(foreign(ForeignCodec::Ac3)),
         Id::EAC3 => CodecConfig::Foreign(foreign(ForeignCodec::Eac3)),

@@ -65,8 +65,13 @@ fn cut_in_words(wanted: &VideoJob, made: &VideoJob, fit: Fit, [cost, free]: [u32
         "{count} rungs at preset {} would take about {cost:.1} CPUs, and {free:.1} are free",
         preset(wanted)
     );
-    if !fit.fits {
+    if !fit.fits && !fit.forced {
         return format!("{of_all}: not even the smallest is within that, and none is made");
+    }
+    if fit.forced {
+        return format!(
+            "{of_all}: the smallest alone is made all the same, as the source itself does not play"
+        );
     }
     let left = count - fit.cut;
     let done = match (preset(made) == preset(wanted), fit.cut) {
@@ -117,20 +122,29 @@ impl Flow {
         }
         let mut fit = ladder.fit(&video, paced(free, 1.0 / pace));
         fit.takes = paced(fit.takes, pace);
+        let playable = self.is_playable();
+        // A picture that costs too much is better than none.
+        fit.forced = !fit.fits && !playable && !full;
         let made = ladder.video.as_ref()?;
         let words = cut_in_words(&wanted, made, fit, [cost, free]);
         let rungs = made.rungs.iter().take(fit.cut).map(|rung| rung.track).collect();
-        self.load.given_up = !fit.fits;
-        if fit.fits {
+        self.load.given_up = !fit.fits && !fit.forced;
+        if fit.fits || fit.forced {
             return Some(Cut { words, rungs });
         }
         ladder.video = None;
-        if !ladder.through.contains(&track.id) {
+        if playable && !ladder.through.contains(&track.id) {
             ladder.through.insert(0, track.id);
             ladder.mode = Mode::Aligned;
         }
-        let most =
-            "as many streams are transcoded as may be at once (transcode.max_streams): it plays as it comes";
+        let most = match playable {
+            true => {
+                "as many streams are transcoded as may be at once (transcode.max_streams): it plays as it comes"
+            }
+            false => {
+                "as many streams are transcoded as may be at once (transcode.max_streams): its pictures are left out"
+            }
+        };
         Some(Cut { words: if full { most.into() } else { words }, rungs: Vec::new() })
     }
 
@@ -291,7 +305,15 @@ impl Flow {
     }
 
     /// Nothing is encoded of the pictures any more: the source plays as it is.
+    ///
+    /// What no browser plays cannot: whatever else there is goes out, and the worker is waited for.
     pub(super) fn fall_back(&mut self, main: TrackId, reason: &str, now: Instant) {
+        if !self.is_playable() {
+            if !self.gate.is_open() {
+                self.open();
+            }
+            return;
+        }
         let mut ladder = self.ladder.clone();
         ladder.video = None;
         ladder.mode = Mode::Aligned;

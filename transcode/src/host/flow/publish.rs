@@ -43,6 +43,12 @@ impl Flow {
         self.main().is_some_and(|main| self.ladder.through.contains(&main))
     }
 
+    /// The source's picture can be packaged as it is.
+    pub(super) fn is_playable(&self) -> bool {
+        let main = self.main().and_then(|main| self.source.by_id(main));
+        main.is_none_or(|main| main.codec.is_playable())
+    }
+
     fn compose_and_note(&mut self) -> Option<Arc<TrackSet>> {
         let set = self.compose();
         if set.tracks.is_empty() {
@@ -63,9 +69,10 @@ impl Flow {
         }
     }
 
-    /// Lets out what was held, with the tracks that there are.
+    /// Lets out what was held, with the tracks that there are. Where there are none, a rendition is waited for, and no more
+    /// is held than the next one needs.
     pub(super) fn open(&mut self) {
-        let Some(set) = self.compose_and_note() else { return };
+        let Some(set) = self.compose_and_note() else { return self.gate.forget() };
         let held = self.gate.open(&set);
         self.out.extend(held.into_iter().map(Action::Publish));
         self.publish_absences();

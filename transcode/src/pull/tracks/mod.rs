@@ -84,7 +84,7 @@ pub struct Tracks {
 }
 
 impl Tracks {
-    /// Nothing is known yet. Sound that needs a transcode is left out unless `transcodes`.
+    /// Nothing is known yet. What needs a transcode is left out unless `transcodes`.
     pub const fn new(transcodes: bool) -> Self {
         Self {
             transcodes,
@@ -111,7 +111,9 @@ impl Tracks {
         let mut troubles = Vec::new();
         for stream in streams {
             let refused = match TrackId(stream.track) {
-                TrackId::VIDEO => Pictures::new(stream).map(|video| self.video = Some(video)),
+                TrackId::VIDEO => {
+                    Pictures::new(stream, self.transcodes).map(|video| self.video = Some(video))
+                }
                 TrackId::AUDIO => Sound::new(stream, self.transcodes).map(|sound| self.sound = Some(sound)),
                 _ => Ok(()),
             };

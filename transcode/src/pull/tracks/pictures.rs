@@ -3,7 +3,7 @@
 use aqueduct_common::TrackKind;
 use aqueduct_common::codec::nal::{self, NalCodec};
 use aqueduct_common::codec::{
-    Av1Config, AvcConfig, CodecConfig, CodecError, HevcConfig, Vp9Config, av1, vp9,
+    Av1Config, AvcConfig, CodecConfig, CodecError, ForeignVideo, HevcConfig, Vp9Config, av1, vp9,
 };
 use bytes::Bytes;
 
@@ -16,6 +16,7 @@ enum Codec {
     H265,
     Av1,
     Vp9,
+    Foreign(ForeignVideo),
 }
 
 /// State of the video track.
@@ -44,19 +45,28 @@ struct Unit {
 }
 
 impl Pictures {
-    /// A track of this kind, or in words why it cannot be taken.
-    pub(super) fn new(stream: &Stream) -> Result<Self, String> {
+    /// A track of this kind, or in words why it cannot be taken. What needs a transcode is taken where it `transcodes`.
+    pub(super) fn new(stream: &Stream, transcodes: bool) -> Result<Self, String> {
         let codec = match stream.codec.as_str() {
             "h264" => Codec::H264,
             "hevc" => Codec::H265,
             "av1" => Codec::Av1,
             "vp9" => Codec::Vp9,
+            "mjpeg" => Codec::Foreign(ForeignVideo::Mjpeg),
+            "mpeg1video" | "mpeg2video" => Codec::Foreign(ForeignVideo::Mpeg2),
             other => {
                 return Err(format!(
-                    "video of codec {other} is left out: it would have to be encoded anew; send H.264, HEVC, AV1 or VP9"
+                    "video of codec {other} is left out: send H.264, HEVC, AV1, VP9, MPEG-2 or MJPEG"
                 ));
             }
         };
+        if let (Codec::Foreign(codec), false) = (codec, transcodes) {
+            return Err(format!(
+                "{} is left out: it does not play in browsers without a transcode; set transcode.mode to \"auto\", or send \
+                 H.264",
+                codec.name()
+            ));
+        }
         let header = Bytes::copy_from_slice(&stream.header);
         // A record begins with its version, a start code with a zero. What is shorter than a record is none.
         let record = header.first() == Some(&1) && header.len() >= 7;
@@ -103,6 +113,7 @@ impl Pictures {
             Codec::H265 => self.nals(payload, NalCodec::H265),
             Codec::Av1 => av1_unit(payload),
             Codec::Vp9 => self.vp9_unit(payload),
+            Codec::Foreign(codec) => self.foreign_unit(codec, payload),
         }
     }
 
@@ -147,6 +158,18 @@ impl Pictures {
         })
     }
 
+    fn foreign_unit(&self, codec: ForeignVideo, payload: &Bytes) -> Result<Unit, Dropped> {
+        let look = codec.look(payload)?;
+        let read = look.picture.map(|picture| CodecConfig::ForeignVideo(codec.with(picture)));
+        Ok(Unit {
+            payload: payload.clone(),
+            sync: look.sync,
+            disposable: look.disposable,
+            has_picture: true,
+            changed: read.filter(|config| self.config.as_ref() != Some(config)),
+        })
+    }
+
     /// Adds the HDR10 metadata that stands in the first keyframe of a configuration.
     fn describe(&self, unit: &mut Unit) {
         if !unit.sync || !(self.seeks_hdr || unit.changed.is_some()) {
@@ -168,7 +191,7 @@ fn config_of(codec: Codec, framing: Framing, header: &Bytes) -> Option<CodecConf
         (Codec::H264, Framing::Stream) => of_sets(NalCodec::H264, &split(Framing::Stream, header)),
         (Codec::H265, Framing::Stream) => of_sets(NalCodec::H265, &split(Framing::Stream, header)),
         (Codec::Av1, _) => Av1Config::parse(header).map(CodecConfig::Av1),
-        (Codec::Vp9, _) => return None,
+        (Codec::Vp9 | Codec::Foreign(_), _) => return None,
     };
     read.ok()
 }

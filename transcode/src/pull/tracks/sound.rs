@@ -60,7 +60,9 @@ impl Sound {
     pub(super) fn packet(&mut self, packet: Packet, out: &mut Vec<Found>) -> Result<(), Dropped> {
         match self.codec {
             Codec::Adts => return self.adts(&packet, out),
-            Codec::Foreign(codec @ (ForeignCodec::Mp3 | ForeignCodec::Ac3 | ForeignCodec::Eac3)) => {
+            Codec::Foreign(
+                codec @ (ForeignCodec::Mp2 | ForeignCodec::Mp3 | ForeignCodec::Ac3 | ForeignCodec::Eac3),
+            ) => {
                 let config = ForeignConfig::of_packet(codec, &packet.payload)?;
                 self.adopt(CodecConfig::Foreign(config));
             }
@@ -122,6 +124,7 @@ fn codec(stream: &Stream) -> Result<Codec, String> {
         "aac" if stream.header.is_empty() => Codec::Adts,
         "aac" => Codec::Aac,
         "opus" => Codec::Opus,
+        "mp2" => Codec::Foreign(ForeignCodec::Mp2),
         "mp3" => Codec::Foreign(ForeignCodec::Mp3),
         "ac3" => Codec::Foreign(ForeignCodec::Ac3),
         "eac3" => Codec::Foreign(ForeignCodec::Eac3),

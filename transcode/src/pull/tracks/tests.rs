@@ -135,10 +135,34 @@ fn sound_that_needs_a_transcode_goes_on_only_where_one_follows() {
 }
 
 #[test]
+fn pictures_that_need_a_transcode_go_on_only_where_one_follows() {
+    let (mut tracks, said) = opened(&[stream(0, "mpeg2video", Vec::new())], true);
+    assert_eq!(said, []);
+    let header = [0, 0, 1, 0xb3, 0x2d, 2, 0x40, 0x33, 0xff, 0xff, 0xe0, 0x18];
+    let intra = [&header[..], &[0, 0, 1, 0, 0, 0x0f, 0xff, 0xf8]].concat();
+    let (between, other) = (vec![0, 0, 1, 0, 0, 0x97, 0xff, 0xf8], vec![0, 0, 1, 0, 0, 0x9f, 0xff, 0xf8]);
+    let packets = [between.clone(), intra.clone(), between, other];
+    let packets = packets.into_iter().zip(0..).map(|(data, at)| packet(TrackId::VIDEO, at, data)).collect();
+    let out = all(&mut tracks, packets);
+    let Pulled::Config(_, CodecConfig::ForeignVideo(pictures)) = &out[0] else { panic!("{out:?}") };
+    assert_eq!((pictures.picture.width, pictures.picture.height), (720, 576));
+    let sync: Vec<_> = frames(&out).into_iter().map(|(at, sync, _)| (at, sync)).collect();
+    assert_eq!(sync, [(1, true), (2, false), (3, false)], "it begins where decoding can");
+    for codec in ["mpeg2video", "mjpeg"] {
+        let (mut tracks, said) = opened(&[stream(0, codec, Vec::new())], false);
+        assert!(
+            matches!(&said[..], [Pulled::Trouble(words)] if words.contains("transcode.mode")),
+            "{said:?}"
+        );
+        assert_eq!(all(&mut tracks, vec![packet(TrackId::VIDEO, 0, intra.clone())]), []);
+    }
+}
+
+#[test]
 fn codecs_that_cannot_be_taken_are_named_and_the_rest_plays() {
     let (mut tracks, said) =
-        opened(&[stream(0, "mpeg2video", Vec::new()), stream(1, "aac", vec![0x11, 0x90])], true);
-    assert!(matches!(&said[..], [Pulled::Trouble(words)] if words.contains("mpeg2video")), "{said:?}");
+        opened(&[stream(0, "theora", Vec::new()), stream(1, "aac", vec![0x11, 0x90])], true);
+    assert!(matches!(&said[..], [Pulled::Trouble(words)] if words.contains("theora")), "{said:?}");
     let out = all(
         &mut tracks,
         vec![packet(TrackId::VIDEO, 0, vec![0; 9]), packet(TrackId::AUDIO, 0, vec![0x21, 1])],
@@ -157,16 +181,16 @@ fn an_absurd_presentation_time_is_not_believed() {
 proptest! {
     #[test]
     fn no_bytes_lead_to_a_panic(
-        codec in 0..13_usize,
+        codec in 0..15_usize,
         header in prop::collection::vec(any::<u8>(), 0..60),
         payloads in prop::collection::vec(prop::collection::vec(0..8_u8, 0..60), 0..6),
         rate in any::<u32>(),
         channels in any::<u16>(),
     ) {
         let names = [
-            "h264", "hevc", "av1", "vp9", "aac", "opus", "mp3", "ac3", "eac3", "flac", "vorbis", "pcm_alaw", "x",
+ "h264", "hevc", "av1", "vp9", "mjpeg", "mpeg2video", "aac", "opus", "mp3", "ac3", "eac3", "flac", "vorbis", "pcm_alaw", "x",
         ];
-        let track = u8::from(codec > 3);
+        let track = u8::from(codec > 5);
         let stream = Stream { rate, channels, ..stream(track, names[codec], header) };
         let (mut tracks, _) = opened(&[stream], true);
         let packets = payloads.into_iter().map(|payload| packet(TrackId(track), i64::MAX, payload)).collect();

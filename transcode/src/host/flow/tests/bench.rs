@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aqueduct_common::codec::{AacConfig, AvcConfig};
+use aqueduct_common::codec::{AacConfig, AvcConfig, ForeignVideo, Picture};
 use aqueduct_common::event::{RungState, Transcode, WorkerLoss};
 use aqueduct_common::track::Grid;
 use aqueduct_common::{
@@ -38,6 +38,12 @@ pub(super) fn video(id: u8) -> Track {
         language: "und".into(),
         bandwidth: None,
     }
+}
+
+/// JPEGs of the same size and rate.
+pub(super) fn jpegs(id: u8) -> Track {
+    let picture = Picture { width: 1_280, height: 720, sar: (1, 1), ..Picture::default() };
+    Track { codec: CodecConfig::ForeignVideo(ForeignVideo::Mjpeg.with(picture)), ..video(id) }
 }
 
 pub(super) fn sound(id: u8) -> Track {

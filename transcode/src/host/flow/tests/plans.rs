@@ -75,6 +75,74 @@ fn a_silent_worker_is_waited_for_three_seconds_and_joins_later_at_a_keyframe() {
 }
 
 #[test]
+fn what_no_browser_plays_is_encoded_and_never_goes_out_itself() {
+    let mut bench = Bench::new(settings(|_| {}));
+    bench.gop = 1;
+    bench.tracks(vec![jpegs(0), sound(1)]);
+    bench.pictures(90);
+    assert_eq!(ids(&bench), [16, 17, 18, 19, 1]);
+    assert!(bench.samples(0).is_empty() && !bench.samples(16).is_empty());
+    // Its worker is lost and comes back.
+    bench.worker_dies(aqueduct_common::event::WorkerLoss::Signal(9));
+    bench.pictures(150);
+    assert!(bench.samples(0).is_empty());
+    let before = bench.samples(16).len();
+    bench.pictures(30);
+    assert!(bench.samples(16).len() > before);
+}
+
+#[test]
+fn without_a_worker_its_sound_goes_out_and_pictures_follow_when_there_is_one() {
+    let mut bench = Bench::new(settings(|_| {}));
+    bench.gop = 1;
+    bench.worker.answers = false;
+    bench.tracks(vec![jpegs(0), sound(1)]);
+    bench.pictures(320);
+    assert_eq!(ids(&bench), [1]);
+    bench.worker.answers = true;
+    bench.pictures(200);
+    assert_eq!(ids(&bench), [16, 17, 18, 19, 1]);
+    // Pictures alone are waited for, and little is held meanwhile.
+    let mut silent = Bench::new(settings(|_| {}));
+    silent.gop = 1;
+    silent.worker.answers = false;
+    silent.tracks(vec![jpegs(0)]);
+    for _ in 0..6_000 {
+        silent.picture();
+        silent.wait(FRAME);
+    }
+    assert!(silent.published.is_empty() && !silent.flow.gate.is_full());
+    silent.worker.answers = true;
+    // A worker that was lost so often is tried again every half a minute.
+    for _ in 0..1_200 {
+        silent.picture();
+        silent.wait(FRAME);
+    }
+    assert_eq!(ids(&silent), [16, 17, 18, 19]);
+}
+
+#[test]
+fn a_picture_that_costs_too_much_is_made_small_and_none_is_made_where_no_stream_may_be() {
+    let mut bench = Bench::new(settings(|_| {}));
+    bench.flow.machine(Machine { free: 1, ..Machine::default() });
+    bench.gop = 1;
+    bench.tracks(vec![jpegs(0), sound(1)]);
+    bench.pictures(90);
+    assert_eq!(ids(&bench), [19, 1]);
+    let mut full = Bench::new(settings(|_| {}));
+    full.flow.machine(Machine { full: true, ..Machine::default() });
+    full.gop = 1;
+    full.tracks(vec![jpegs(0), sound(1)]);
+    full.pictures(90);
+    assert_eq!(ids(&full), [1]);
+    let reasons = full.events.iter().find_map(|event| match event {
+        Transcode::Planned { reasons, .. } => Some(reasons.join("; ")),
+        _ => None,
+    });
+    assert!(reasons.is_some_and(|reasons| reasons.contains("its pictures are left out")));
+}
+
+#[test]
 fn keyframes_far_apart_make_rungs_of_their_own_and_leave_the_source_out() {
     let mut bench = Bench::new(settings(|_| {}));
     bench.gop = 250;
