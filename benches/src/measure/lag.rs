@@ -87,7 +87,7 @@ pub(super) async fn follow(
 }
 
 /// What was seen, as rows of a measurement.
-pub fn rows(measure: &'static str, track: &str, followed: &Followed) -> Vec<Row> {
+pub(super) fn rows(measure: &'static str, track: &str, followed: &Followed) -> Vec<Row> {
     let row = |what: &str, spread: &Spread, percent: f64| {
         Row::new(
             measure,
