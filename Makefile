@@ -45,7 +45,8 @@ test: web
 	cd web && npm test --silent
 	# All at once, with the features that the tests have: the server that they start is built of the same parts.
 	$(CARGO) build --locked --workspace --all-targets
-	# Tests wait more than they work, so there are more of them at once than cores; each takes its room (tests/src/world/room.rs).
+	# Tests wait more than they work, so there are more of them at once than cores; the long ones take room
+	# (tests/src/world/room.rs).
 	RUST_TEST_THREADS=4 SERVER_UNDER_TEST=$(abspath $(TARGET))/debug/aqueduct $(CARGO) test --locked --workspace
 
 check:
@@ -69,11 +70,12 @@ sessions-check: build
 	cd tests/browser && node sessions.mjs --server $(abspath $(TARGET))/release/aqueduct
 
 fuzz:
-	@scripts/setup.sh fuzz
+	@scripts/setup.sh build fuzz
 	fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 # As many cases of the simulation as are asked for, optimised; `SEED=N` runs one and tells of it.
 sim:
+	@scripts/setup.sh build
 	SEEDS=$(or $(SEEDS),2000) $(CARGO) test --release --locked -p aqueduct-tests --test sim -- --nocapture
 
 soak: build
@@ -83,7 +85,7 @@ soak: build
 	    --players $(or $(SOAK_PLAYERS),500)
 
 audit:
-	@scripts/setup.sh audit
+	@scripts/setup.sh build audit
 	@scripts/audit.sh
 
 sbom:

@@ -5,6 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$1
+# npm 9, which Debian 12 carries, has no such command.
+npm sbom --help >/dev/null 2>&1 || { echo "sbom: npm $(npm --version) cannot list packages; npm 10 can: npm install --global npm@10" >&2; exit 1; }
 mkdir -p "$out"
 
 # It writes a list beside each manifest of the workspace; the program's is the one that counts.

@@ -105,6 +105,7 @@ impl Watch {
                 );
             }
             Event::PublishEnded { reason, .. } => {
+                self.content = Content::default();
                 self.note(
                     "publish",
                     Severity::Info,

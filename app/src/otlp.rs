@@ -72,6 +72,9 @@ impl Queue {
     }
 }
 
+/// How long the last figures are tried for.
+const LAST_TRY: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Exports until `stop`.
 pub async fn run(board: Board, plan: Option<OtlpPlan>, stop: CancellationToken) {
     let Some(plan) = plan else { return };
@@ -90,7 +93,8 @@ pub async fn run(board: Board, plan: Option<OtlpPlan>, stop: CancellationToken) 
     export.until(&stop).await;
     // The last figures of a process are worth one more try.
     export.gather();
-    export.deliver().await;
+    // A collector that is slow holds up no stop.
+    let _ = tokio::time::timeout(LAST_TRY, export.deliver()).await;
 }
 
 struct Export {
@@ -117,8 +121,8 @@ impl Export {
                 () = stop.cancelled() => return,
                 heard = told.recv() => match heard {
                     Ok(told) => self.hear(&told),
-                    // A span lacks what was missed, and is one nevertheless.
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    // A span lacks what was missed, and is one nevertheless; that it is over may be among that.
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.end_what_is_gone(),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 _ = turns.tick() => {
@@ -130,6 +134,12 @@ impl Export {
                 }
             }
         }
+    }
+
+    fn end_what_is_gone(&mut self) {
+        let streams = self.board.streams();
+        let there = |name: &str| streams.iter().any(|stream| stream.name.as_str() == name);
+        self.sessions.keep(there, nanos());
     }
 
     fn hear(&mut self, told: &Told) {

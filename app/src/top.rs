@@ -48,7 +48,9 @@ pub struct Top {
 
 /// Shows it until the user has seen enough.
 pub async fn run(top: Top) -> Result<(), Failure> {
-    let url = Url::open(&top.admin).map_err(|error| Failure::usage(format!("--admin: {error}")))?;
+    // A token goes over https, or stays on this machine.
+    let url = if top.token.is_some() { top.admin.parse() } else { Url::open(&top.admin) };
+    let url = url.map_err(|error| Failure::usage(format!("--admin: {error}")))?;
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         let text = "top needs a terminal; programs ask /api/v1/overview and /api/v1/streams (docs/api.md)";
         return Err(Failure::usage(text));

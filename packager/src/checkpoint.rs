@@ -37,7 +37,6 @@ pub trait Elsewhere: Send + Sync + std::fmt::Debug {
 
 /// How far a stream has come. Numbers are those that come next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// The epoch's number.
     pub epoch: u64,
@@ -205,9 +204,15 @@ impl Checkpoints {
     /// Where another node left the stream, by this node's clock.
     fn heard(&self, stream: &StreamName, now: WallTime) -> Option<Checkpoint> {
         let (text, ago) = self.shared.elsewhere.as_ref()?.heard(stream)?;
-        let checkpoint: Checkpoint = serde_json::from_str(&text).ok()?;
+        let checkpoint: Checkpoint = serde_json::from_str(&text).ok().filter(Checkpoint::is_sane)?;
         let ago = i64::try_from(ago.as_micros()).ok()?;
-        Some(Checkpoint { wall_micros: now.offset(-ago).micros, ..checkpoint })
+        let wall_micros = now.offset(-ago).micros;
+        let ahead = wall_micros.saturating_sub(checkpoint.wall_micros);
+        Some(Checkpoint {
+            wall_micros,
+            next_micros: checkpoint.next_micros.saturating_add(ahead),
+            ..checkpoint
+        })
     }
 
     fn read(&self, stream: &StreamName) -> Option<Checkpoint> {
@@ -217,6 +222,7 @@ impl Checkpoints {
                 |error| tracing::warn!(%stream, %error, "checkpoint unreadable: the stream begins anew"),
             )
             .ok()
+            .filter(Checkpoint::is_sane)
     }
 
     /// A number above all that were given out, in this process and before it: wall seconds and this process's own bits, or
@@ -246,6 +252,16 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
+    /// Its numbers leave room for those that come. A file or another node may say anything.
+    fn is_sane(&self) -> bool {
+        const MOST: u64 = 1 << 53;
+        let numbers = [self.epoch, self.next_msn, self.next_part, self.era];
+        numbers.iter().all(|number| *number < MOST)
+            && (1..=3_600).contains(&self.target_duration)
+            && (1..=60_000).contains(&self.part_target)
+            && self.directories.used.iter().all(|used| *used < u32::MAX / 2)
+    }
+
     /// Date of what comes next. One that an older version has written does not say.
     pub(crate) fn next_date(&self) -> WallTime {
         WallTime { micros: if self.next_micros > 0 { self.next_micros } else { self.wall_micros } }

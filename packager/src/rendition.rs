@@ -18,6 +18,9 @@ use crate::rate::Meter;
 use crate::targets;
 use crate::window::{Opening, Window};
 
+/// So many missed segments are listed at most: more would be a list of nothing.
+const MISSED: u64 = 120;
+
 /// Where a segment begins, on all tracks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
@@ -168,6 +171,7 @@ impl Rendition {
     /// Lists what nobody has any more between `from` and a restart's first segment: a player that finds no number of its
     /// last list in the next one has to guess where that belongs, and may wait at a place that nothing reaches.
     pub(crate) fn miss(&mut self, from: u64, since: WallTime, start: &Start, target_duration: u32) {
+        let from = from.max(start.msn.saturating_sub(MISSED));
         let count = start.msn.saturating_sub(from);
         if count == 0 || !self.window.is_empty() {
             return;
@@ -186,7 +190,7 @@ impl Rendition {
                 map: self.map.clone(),
                 date: since.offset(micros.saturating_mul(before)),
             };
-            self.window.close(&opening, micros.cast_unsigned());
+            self.window.miss(&opening, micros.cast_unsigned());
         }
     }
 

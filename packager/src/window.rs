@@ -30,12 +30,20 @@ pub struct Window {
     /// Parts are listed from this segment on.
     parts_from: u64,
     next_part: u64,
+    /// Segments before this one were missed by a restart.
+    missed_before: u64,
 }
 
 impl Window {
     /// Lists nothing yet; the first part will be `next_part`.
     pub fn new(next_part: u64) -> Self {
-        Self { segments: VecDeque::new(), parts_from: 0, next_part }
+        Self { segments: VecDeque::new(), parts_from: 0, next_part, missed_before: 0 }
+    }
+
+    /// Lists a segment that nobody has any more.
+    pub fn miss(&mut self, opening: &Opening, micros: u64) {
+        self.missed_before = opening.msn + 1;
+        self.begin(opening, Vec::new(), State::Gap, micros);
     }
 
     /// Lists a part. The first of a segment opens it.
@@ -43,8 +51,17 @@ impl Window {
         self.next_part = part.number + 1;
         match self.segments.back_mut() {
             Some(open) if open.msn == opening.msn && open.state == State::Open => open.parts.push(part),
-            _ => self.segments.push_back(listed(opening, vec![part], State::Open, 0)),
+            _ => self.begin(opening, vec![part], State::Open, 0),
         }
+    }
+
+    /// Lists one more segment. Lines count their numbers (LLHLS-13): behind a number that was passed over, as by a
+    /// rendition that begins late after a restart, the list begins anew.
+    fn begin(&mut self, opening: &Opening, parts: Vec<PartLine>, state: State, micros: u64) {
+        if self.segments.back().is_some_and(|last| last.msn.checked_add(1) != Some(opening.msn)) {
+            self.segments.clear();
+        }
+        self.segments.push_back(listed(opening, parts, state, micros));
     }
 
     /// The segment is complete; its EXTINF is the sum of its parts (LLHLS-11). One without parts, or with one that is
@@ -56,7 +73,7 @@ impl Window {
                 open.state = if gap { State::Gap } else { State::Complete };
                 open.micros = micros;
             }
-            _ => self.segments.push_back(listed(opening, Vec::new(), State::Gap, micros)),
+            _ => self.begin(opening, Vec::new(), State::Gap, micros),
         }
     }
 
@@ -105,14 +122,15 @@ impl Window {
         gone
     }
 
-    /// Oldest of the newest complete segments that together last `span`.
+    /// Oldest of the newest complete segments that together last `span`. What a restart missed is no part of that: it is
+    /// listed until there is a window of media, for players that wait at the last of what was before.
     fn newest_within(&self, span: u64) -> Option<&Segment> {
         let mut held = 0;
         let complete = self.segments.iter().rev().filter(|segment| segment.state != State::Open);
         complete
             .take_while(|segment| {
                 let needed = held < span;
-                held += segment.micros;
+                held += if segment.msn < self.missed_before { 0 } else { segment.micros };
                 needed
             })
             .last()

@@ -8,9 +8,10 @@ use aqueduct_common::event::{Advice, Anomaly};
 use aqueduct_common::feed::Break;
 use aqueduct_common::track::Grid;
 use aqueduct_common::{Event, Feed, MediaTime, ObjectKind, Track, TrackId, Update};
-use aqueduct_packager::checkpoint::Origin;
+use aqueduct_packager::checkpoint::{Checkpoint, Origin};
 use aqueduct_packager::stream::Output;
 use aqueduct_packager::{Config, Plan};
+use support::playlist::Playlist;
 use support::{Source, World, aac, opus, tracks, video};
 
 /// Picture and sound from ten seconds on; keyframes every `gop` frames.
@@ -408,6 +409,54 @@ fn a_restart_does_not_bring_back_a_rendition_that_has_ended() {
     again.tracks(&both);
     again.feed(&mut sources(&both, 30), 13.0, 0.0);
     assert!(again.text("index.m3u8").contains("/a2/media.m3u8"));
+}
+
+#[test]
+fn after_a_restart_a_sound_that_begins_late_has_its_numbers_all_the_same() {
+    let both = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&both);
+    world.feed(&mut sources(&both, 30), 14.0, 0.0);
+    let at = world.checkpoint.unwrap();
+    let resumed =
+        Checkpoint { next_msn: at.next_msn + 9, missed_msn: Some(at.next_msn), era: at.era + 1, ..at };
+    let mut again = World::begin(Origin { fresh: 1_763_634_099, resumed: Some(resumed) });
+    again.tracks(&both);
+    let mut sources = sources(&both, 30);
+    // Three segments of sound are not there.
+    sources[1].dts += 144_000;
+    again.feed(&mut sources, 17.0, 0.0);
+    let (picture, sound) = (again.list("v0"), again.list("a0"));
+    let newest = |list: &Playlist| list.segments.last().unwrap().msn;
+    assert_eq!(newest(&picture), newest(&sound), "lines count their numbers (LLHLS-13)");
+    assert_eq!(picture.media_sequence, at.next_msn, "the gaps are listed until there is a window of media");
+    again.feed(&mut sources, 30.0, 0.0);
+    assert!(again.list("v0").segments.iter().all(|segment| !segment.gap), "and no longer");
+}
+
+#[test]
+fn a_checkpoint_that_says_anything_begins_a_new_epoch() {
+    let set = tracks(&[video((30, 1), 0)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    world.feed(&mut sources(&set, 30), 14.0, 0.0);
+    let good = world.checkpoint.unwrap();
+    let checkpoints = aqueduct_packager::Checkpoints::new(Some(scratch("anything")));
+    let name = "live/show".parse().unwrap();
+    for bad in [
+        Checkpoint { next_msn: u64::MAX, ..good },
+        Checkpoint { era: u64::MAX, ..good },
+        Checkpoint { next_part: u64::MAX, ..good },
+        Checkpoint { target_duration: 1 << 30, ..good },
+        Checkpoint { target_duration: 0, ..good },
+        Checkpoint { part_target: u32::MAX, ..good },
+    ] {
+        checkpoints.keep(&name, &bad).unwrap();
+        let origin = checkpoints.origin(&name, world.now, Duration::from_secs(30));
+        assert_eq!(origin.resumed, None, "{bad:?}");
+    }
+    checkpoints.keep(&name, &good).unwrap();
+    assert!(checkpoints.origin(&name, world.now, Duration::from_secs(30)).resumed.is_some());
 }
 
 fn scratch(name: &str) -> std::path::PathBuf {

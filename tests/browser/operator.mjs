@@ -1,6 +1,6 @@
 // An operator's port with as many streams as a test wants: the pages as they were built, and the API of docs/api.md with
 // figures that move. For what cannot be had from real servers in a test: 500 streams, faults of every kind, a port that
-// goes away. What the real server says is tested in tests/tests/dashboard.rs.
+// goes away. What the real server says is tested in tests/tests/e2e/dashboard.rs.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname } from 'node:path';

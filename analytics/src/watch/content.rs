@@ -48,6 +48,9 @@ impl Content {
             let baseline = tick.codecs.iter().any(|codec| codec.starts_with("avc1.42"));
             count(&mut self.black, is_empty(picture, baseline));
             count(&mut self.frozen, stands_still(picture));
+        } else if tick.video_frames == 0 && tick.audio_frames > 0 {
+            // Nothing is shown any more, which is another matter.
+            (self.black, self.frozen) = (0, 0);
         }
     }
 

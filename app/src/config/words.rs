@@ -3,7 +3,19 @@
 use figment::error::{Actual, Kind};
 
 /// Keys whose values are shown nowhere, whatever is wrong with them.
-const HUSHED: [&str; 7] = ["secret", "password", "passphrase", "hash", "key", "tokens", "url"];
+const HUSHED: [&str; 11] = [
+    "secret",
+    "password",
+    "passphrase",
+    "hash",
+    "key",
+    "tokens",
+    "url",
+    "nats",
+    "headers",
+    "streamid",
+    "options",
+];
 
 /// What is wrong with the value at `path`, and what would be right.
 pub fn told(kind: &Kind, path: &[String]) -> String {

@@ -85,6 +85,12 @@ impl Sessions {
         }
     }
 
+    /// Ends all but those of streams that are there.
+    pub(super) fn keep(&mut self, there: impl Fn(&str) -> bool, now: u64) {
+        let gone: Vec<String> = self.open.keys().filter(|stream| !there(stream)).cloned().collect();
+        gone.iter().for_each(|stream| self.end(stream, now));
+    }
+
     /// Those that are over.
     pub(super) fn take(&mut self) -> Vec<Span> {
         std::mem::take(&mut self.ended)

@@ -64,11 +64,11 @@ pub(crate) struct Nats {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No URL of a server.
+    /// No URL of a server. It may hold a password, and is not shown.
     #[error(
-        "cluster.nats: {0:?} is no URL of a NATS server: write \"nats://HOST:4222\" or \"tls://HOST:4222\""
+        "cluster.nats: what stands here is no URL of a NATS server: write \"nats://HOST:4222\" or \"tls://HOST:4222\""
     )]
-    Url(String),
+    Url,
     /// A bucket that NATS would refuse.
     #[error("cluster.bucket is {0:?}: use letters, digits, '-' and '_'")]
     Bucket(String),
@@ -89,9 +89,9 @@ impl TryFrom<Config> for Plan {
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let urls: Vec<String> =
             config.nats.split(',').map(str::trim).filter(|url| !url.is_empty()).map(String::from).collect();
-        let known = |url: &&String| url.starts_with("nats://") || url.starts_with("tls://");
-        if let Some(bad) = urls.iter().find(|url| !known(url)) {
-            return Err(ConfigError::Url(bad.clone()));
+        let known = |url: &String| url.starts_with("nats://") || url.starts_with("tls://");
+        if !urls.iter().all(known) {
+            return Err(ConfigError::Url);
         }
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if config.bucket.is_empty() || !config.bucket.chars().all(word) {

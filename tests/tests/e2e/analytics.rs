@@ -172,12 +172,17 @@ async fn another_address_asks_for_a_password_or_a_token() -> Outcome {
     let bearer = format!("Authorization: Bearer {token}\r\n");
     assert_eq!(get("/api/v1/streams", &bearer).await?.0, 200);
     assert_eq!(post(&address, "/api/v1/drain", &bearer, "").await?, 403, "a viewer changes nothing");
-    // The password that the start printed.
-    let log = server.log();
-    let password = log
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("password"))
-        .ok_or(format!("no password in {log}"))?;
+    // The password that the start prints: it is ready before its words are through.
+    let begun = now();
+    let log = loop {
+        let log = server.log();
+        if log.lines().any(|line| line.trim().starts_with("password")) {
+            break log;
+        }
+        assert!(now() - begun < START, "no password in {log}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let password = log.lines().find_map(|line| line.trim().strip_prefix("password")).unwrap_or_default();
     let login = |password: &str, more: &str| {
         let body = format!("{{\"password\":\"{password}\"}}");
         let request = format!(

@@ -107,8 +107,9 @@ async fn told(server: &Server) -> Outcome<String> {
             continue;
         }
         let path = path.replace("{app}", "live").replace("{name}", "show");
-        let answer = tokio::time::timeout(Duration::from_secs(5), client.get(&server.admin(&path))).await;
-        if let Ok(Ok(answer)) = answer {
+        let answer = tokio::time::timeout(Duration::from_secs(20), client.get(&server.admin(&path))).await;
+        let answer = answer.map_err(|_| format!("{path} does not answer"))??;
+        {
             all.push_str(&String::from_utf8_lossy(&answer.body));
         }
     }

@@ -12,14 +12,11 @@ use aqueduct_tests::world::ladder::span;
 use aqueduct_tests::world::watch::{Rendition, watch_during};
 use aqueduct_tests::world::{Drawing, Player, Push, RtspServer, Server, browse, decode, free_udp_port, room};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 const START: Duration = Duration::from_secs(20);
 /// Longest time without a new part: a second of silence, and what a crowded machine takes.
 const PAUSE: Duration = Duration::from_millis(3_500);
-/// A browser wants the machine for itself.
-static TURN: Mutex<()> = Mutex::const_new(());
 
 const SHOW: &str = r#"[{name="live/show",sources=["push:main","push:backup"],restore_after="3s"}]"#;
 
@@ -62,7 +59,6 @@ fn assert_whole(seen: &[Rendition]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_takes_over_and_the_main_one_gets_back_while_viewers_watch() -> Outcome {
     let _room = room::half().await;
-    let _turn = TURN.lock().await;
     let server = Server::start(&[("stream", SHOW)]).await?;
     let (main, backup) = both(&server, &long("backup.mp4")).await?;
     let index = server.playable("show", START).await?;
@@ -117,7 +113,6 @@ async fn a_backup_takes_over_and_the_main_one_gets_back_while_viewers_watch() ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_with_another_picture_is_a_discontinuity_with_a_new_init() -> Outcome {
     let _room = room::half().await;
-    let _turn = TURN.lock().await;
     let server = Server::start(&[("stream", SHOW)]).await?;
     let (main, _backup) = both(&server, &other()).await?;
     let (url, watched) = (server.playlist("show"), server.playlist("show"));
@@ -146,7 +141,6 @@ async fn a_backup_with_another_picture_is_a_discontinuity_with_a_new_init() -> O
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ladder_goes_on_over_a_failover() -> Outcome {
     let _room = room::half().await;
-    let _turn = TURN.lock().await;
     let server = Server::start(&[("stream", SHOW), ("transcode.mode", "auto")]).await?;
     let (main, _backup) = both(&server, &other()).await?;
     let url = server.playlist("show");
@@ -205,7 +199,6 @@ async fn down_and_back(server: &Server, pushes: [Push; 3], each: Duration) -> Ou
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn down_to_the_slate_and_back_while_a_browser_plays() -> Outcome {
     let _room = room::whole().await;
-    let _turn = TURN.lock().await;
     let all = span(15);
     let (each, stall_max) = (Duration::from_secs(all / 5), if all > 15 { 1.0 } else { 3.0 });
     let (server, pushes) = chain(all).await?;

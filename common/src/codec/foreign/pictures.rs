@@ -195,7 +195,9 @@ fn extend(picture: &mut Picture, fields: &mut Bits<'_>) -> Result<(), CodecError
     fields.skip(12 + 1 + 8)?; // bit rate, marker, buffer
     picture.max_reorder = Some(u32::from(!fields.flag()?));
     let (more, fewer) = (fields.bits(2)? + 1, fields.bits(5)? + 1);
-    picture.frame_rate = picture.frame_rate.map(|(frames, seconds)| (frames * more, seconds * fewer));
+    picture.frame_rate = picture
+        .frame_rate
+        .and_then(|(frames, seconds)| Some((frames.checked_mul(more)?, seconds.checked_mul(fewer)?)));
     Ok(())
 }
 
@@ -243,6 +245,17 @@ mod tests {
         assert_eq!(alone, Look { sync: false, disposable: false, picture: None });
         assert!(ForeignVideo::Mpeg2.look(&hex(B_PICTURE)).unwrap().disposable);
         assert!(ForeignVideo::Mpeg2.look(&hex("000001b8 00080040")).is_err());
+    }
+
+    #[test]
+    fn a_rate_that_is_multiplied_again_and_again_is_none() {
+        let intra = hex(INTRA);
+        let at = intra.windows(4).position(|bytes| bytes == [0, 0, 1, start::EXTENSION]).unwrap();
+        // The most that one extension can say of the rate, in its sixth byte.
+        let extension = [&intra[at..at + 9], &[0x7f]].concat();
+        let data = [&intra[..at], &extension.repeat(12), &intra[at + 10..]].concat();
+        let picture = ForeignVideo::Mpeg2.look(&data).unwrap().picture.unwrap();
+        assert_eq!(picture.frame_rate, None);
     }
 
     #[test]
