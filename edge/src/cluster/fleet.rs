@@ -25,11 +25,11 @@ pub struct Origin {
     pub streams: Arc<BTreeMap<StreamName, u64>>,
 }
 
-/// Where the relay of a stream's origin is, as the directory knows it: of several claims the newest counts.
-pub fn holder<'a>(origins: &'a [Origin], stream: &StreamName) -> Option<&'a str> {
-    let term = |origin: &Origin| origin.streams.get(stream).copied();
-    let holder = origins.iter().filter(|origin| term(origin).is_some()).max_by_key(|origin| term(origin));
-    holder.map(|origin| origin.relay.as_str())
+/// Where the relay of a stream's origin is, as the directory knows it, and the number of its lease: of several claims the
+/// newest counts.
+pub fn holder<'a>(origins: &'a [Origin], stream: &StreamName) -> Option<(&'a str, u64)> {
+    let claims = origins.iter().filter_map(|origin| Some((&*origin.relay, *origin.streams.get(stream)?)));
+    claims.max_by_key(|(_, term)| *term)
 }
 
 /// An edge.

@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 
 use super::backfill::Ways;
 use super::failover::At;
+use super::fence::Offer;
 use super::intake::Intake;
+use super::lead::lease;
 use super::link::{Link, Outbox, Told, chance};
 use super::now;
 use super::taken::Taken;
@@ -27,7 +29,7 @@ const FEW: usize = 2;
 
 /// One node that feeds this one. Its place in the list is kept when others go.
 pub(super) struct Node {
-    address: String,
+    pub(super) address: String,
     pub(super) task: JoinHandle<()>,
     outbox: Option<Outbox>,
     /// Objects can be fetched from it.
@@ -159,9 +161,9 @@ impl Desk {
     /// Nodes that have a stream and lend what they have of it, the one first that it is taken from.
     fn ways(&self, stream: &StreamName) -> Ways {
         let Some(taken) = self.streams.get(stream) else { return Ways::new() };
-        let leader = taken.leader.node();
+        let (leader, known) = (taken.leader.node(), taken.known(self.lease(stream)));
         let others = (0..self.nodes.len()).filter(|place| Some(*place) != leader);
-        let here = |place: &usize| taken.at.get(*place) == Some(&At::Here);
+        let here = |place: &usize| known.get(*place) == Some(&At::Here);
         let places = leader.into_iter().chain(others).filter(here);
         let way = |node: &Node| node.outbox.as_ref().filter(|_| node.lends)?.conn.clone();
         places.filter_map(|place| way(self.nodes.get(place)?)).collect()
@@ -175,7 +177,7 @@ impl Desk {
         }
         for taken in self.streams.values_mut() {
             taken.set(place, At::Down);
-            taken.names.remove(&place);
+            taken.offers.remove(&place);
         }
         self.tell_trail();
         self.choose_all();
@@ -185,9 +187,9 @@ impl Desk {
     pub(super) fn leave(&mut self, place: usize) {
         let Some(node) = self.nodes.get(place) else { return };
         tracing::info!(origin = %node.address, "the origin stops soon");
-        for taken in self.streams.values_mut() {
-            let others = (0..taken.at.len()).any(|other| other != place && taken.at[other] == At::Here);
-            if others {
+        let holders = self.options.holders.borrow().clone();
+        for (name, taken) in &mut self.streams {
+            if taken.is_elsewhere(place, lease(&holders, &self.nodes, name)) {
                 taken.set(place, At::Down);
             }
         }
@@ -201,8 +203,8 @@ impl Desk {
             taken.set(place, At::Here);
         }
         taken.without = None;
-        let first = taken.names.is_empty();
-        taken.names.insert(place, (epoch, lines.iter().cloned().collect()));
+        let first = taken.offers.is_empty();
+        taken.offers.insert(place, Offer { epoch, lines: lines.iter().cloned().collect() });
         let plain = lines.iter().filter(|line| !line.is_empty());
         // Whoever asked for the stream asks for these next, and then they are on their way.
         let few = plain.clone().count() <= FEW && first && {
@@ -214,24 +216,22 @@ impl Desk {
         }
         let led = taken.leader.node() == Some(place);
         self.choose(&name);
-        if let Some(taken) = self.streams.get_mut(&name).filter(|_| led) {
+        let lease = self.lease(&name);
+        if let Some(taken) = self.streams.get_mut(&name)
+            && led
+            && taken.leader.node() == Some(place)
+        {
             // The running node says that another epoch has begun. Where its clock was set back, what came of it before
             // this word was left out, and is asked for again.
             let again = taken.inflow.epoch().is_some_and(|running| running > epoch);
-            taken.turn(&self.intake, epoch);
+            taken.follow(&self.intake, place, lease);
             if let Some(node) = self.nodes.get(place).filter(|_| again) {
                 taken.lines.keys().for_each(|line| node.say(taken.want(line)));
             }
         }
+        self.note_barred(&name, place);
         self.offer(&name);
         self.unseen = true;
-    }
-
-    /// What can be had of a stream can be had from this node too.
-    fn offer(&self, name: &StreamName) {
-        if let Some(lines) = self.streams.get(name).and_then(Taken::offered) {
-            self.options.hub.offer(name, lines);
-        }
     }
 
     /// The end is said to come. What was taken because it was on air stays only for who asks.
@@ -239,7 +239,8 @@ impl Desk {
         let Some((name, taken)) = self.streams.iter_mut().find(|(_, taken)| taken.sub == sub) else { return };
         taken.ending = Some(now());
         let name = name.clone();
-        if !(0..taken.at.len()).any(|other| other != place && taken.at[other] == At::Here) {
+        let lease = lease(&self.options.holders.borrow(), &self.nodes, &name);
+        if !taken.is_elsewhere(place, lease) {
             self.unpin(&name, now());
         }
     }
@@ -248,7 +249,7 @@ impl Desk {
         let Some((name, taken)) = self.streams.iter_mut().find(|(_, taken)| taken.sub == sub) else { return };
         let name = name.clone();
         taken.set(place, At::Absent);
-        taken.names.remove(&place);
+        taken.offers.remove(&place);
         self.choose(&name);
         if self.streams.get(&name).is_some_and(Taken::is_nowhere) {
             self.unpin(&name, now());
@@ -310,41 +311,6 @@ impl Desk {
         if let Some(want) = self.options.wants.streams().get_mut(name) {
             want.kept = false;
         }
-    }
-
-    pub(super) fn choose_all(&mut self) {
-        let names: Vec<_> = self.streams.keys().cloned().collect();
-        names.iter().for_each(|name| self.choose(name));
-    }
-
-    /// Takes a stream from whoever is best.
-    pub(super) fn choose(&mut self, name: &StreamName) {
-        let holder = crate::cluster::holder(&self.options.holders.borrow(), name).map(str::to_owned);
-        let holder = holder.and_then(|relay| self.nodes.iter().rposition(|node| node.address == relay));
-        let Some(taken) = self.streams.get_mut(name) else { return };
-        let before = taken.leader;
-        let chosen = taken.leader.choose(&taken.at);
-        if !holder.is_some_and(|holder| taken.leader.prefer(&taken.at, holder)) && !chosen {
-            return;
-        }
-        if taken.leader.moves() > before.moves() {
-            self.intake.tally.moves.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-        taken.inflow.lead(taken.leader.node());
-        // The node before may still be up: it need not send this any more.
-        if let Some(node) = before.node().and_then(|place| self.nodes.get(place)) {
-            for line in taken.lines.keys() {
-                node.say(Frame::Unwant { sub: taken.sub, line: line.clone() });
-            }
-        }
-        let Some(place) = taken.leader.node() else { return };
-        if let Some(epoch) = taken.names.get(&place).map(|(epoch, _)| *epoch) {
-            taken.turn(&self.intake, epoch);
-        }
-        if let Some(node) = self.nodes.get(place) {
-            taken.lines.keys().for_each(|line| node.say(taken.want(line)));
-        }
-        self.offer(name);
     }
 
     pub(super) fn tick(&mut self, now: Instant, second: bool) {

@@ -7,7 +7,7 @@
 //!
 //! Everything that decides is pure: [`wire`] (bytes), [`window`] (what is held to feed others with), [`feed`] (what to
 //! send next), [`receive`] (what is here, and may be seen), [`failover`] (whom to take a stream from, and when to dial),
-//! [`trail`] (who feeds whom, and no circles).
+//! `fence` (whose history of it counts), [`trail`] (who feeds whom, and no circles).
 //! `origin`, `post`, `link` and `upstream` are the shells that own sockets and clocks.
 
 pub(crate) mod backfill;
@@ -18,9 +18,11 @@ mod desk;
 mod door;
 pub mod failover;
 pub mod feed;
+mod fence;
 mod fetch;
 pub mod hub;
 mod intake;
+mod lead;
 mod link;
 mod origin;
 mod post;

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_common::object::{Object, ObjectKind, ObjectPath, Update};
+use aqueduct_common::object::{Object, ObjectKind, ObjectPath, PlaylistInfo, Update};
 use bytes::Bytes;
 
 use super::window::{Edition, Item, LINGER, Listed, Word};
 use super::wire::{Body, Frame, Head, ListHead, Media, Ranges, What, path_of};
+use crate::playlist::follows;
 
 /// Versions that wait for what they list; when there are more, the oldest is given up: a later one stands for it.
 const MAX_STAGED: usize = 64;
@@ -60,12 +61,17 @@ struct Incoming {
     shown: u64,
     /// The list's path, once one was shown in any epoch.
     list: Option<ObjectPath>,
-    /// Paths of the epoch before, which go when this one shows a list that does not have them.
-    orphans: Vec<ObjectPath>,
+    /// What the list said last that was shown, in any epoch.
+    last: Option<PlaylistInfo>,
+    /// Files of the epoch before and their bytes, which go when this one shows a list that does not have them. Until then
+    /// their names mean what they meant (EDGE-29).
+    orphans: BTreeMap<Arc<str>, Vec<Bytes>>,
     /// The line ends with this serial.
     closing: Option<(u64, Duration)>,
     /// Bytes that were let go and still count as held.
     freed: u64,
+    /// Objects with the name of another one that is still shown, which still count as taken.
+    contradicted: u64,
 }
 
 /// One change, in order: what a store is told of, and a node that feeds others.
@@ -161,9 +167,9 @@ impl Receiver {
         }
         self.past.retain(|past| *past != epoch);
         (self.end, self.bytes) = (None, 0);
-        for (name, incoming) in &mut self.lines {
+        for incoming in self.lines.values_mut() {
             let held = std::mem::take(&mut incoming.held);
-            incoming.orphans.extend(held.values().map(|item| path_of(name, &item.file)));
+            incoming.orphans.extend(held.into_values().map(|item| (item.file, item.body)));
             incoming.pending.clear();
             incoming.staged.clear();
             (incoming.shown, incoming.closing) = (0, None);
@@ -245,7 +251,9 @@ impl Receiver {
         let mut steps = Vec::new();
         for (line, incoming) in self.lines.iter_mut().filter(|(_, incoming)| incoming.shown == 0) {
             let orphans = std::mem::take(&mut incoming.orphans);
-            let paths: Vec<_> = orphans.into_iter().chain(incoming.list.take()).collect();
+            incoming.last = None;
+            let paths = orphans.into_keys().map(|file| path_of(line, &file));
+            let paths: Vec<_> = paths.chain(incoming.list.take()).collect();
             if !paths.is_empty() {
                 steps.push(Step::Retire { line: line.clone(), seqs: Vec::new(), paths, linger: LINGER });
             }
@@ -267,6 +275,7 @@ impl Receiver {
             incoming.release(line, steps);
             incoming.close(line, steps);
             self.bytes = self.bytes.saturating_sub(std::mem::take(&mut incoming.freed));
+            self.counts.refused += std::mem::take(&mut incoming.contradicted);
         }
         let last = |finals: &[(String, u64)], name: &str| {
             finals.iter().find(|(line, _)| line == name).map_or(0, |(_, serial)| *serial)
@@ -321,6 +330,12 @@ impl Incoming {
     }
 
     fn hold(&mut self, line: &str, seq: u64, item: Item, steps: &mut Vec<Step>) {
+        // No list that names it is shown before what had the name is gone: two origins have gone on from one place.
+        if self.orphans.get(&item.file).is_some_and(|body| !is_same(body, &item.body)) {
+            self.contradicted += 1;
+            self.freed += size(&item);
+            return;
+        }
         self.held.insert(seq, item.clone());
         steps.push(Step::Item { line: line.to_owned(), seq, item });
         if self.held.len() > MAX_HELD
@@ -333,7 +348,8 @@ impl Incoming {
     }
 
     fn stage(&mut self, serial: u64, edition: Edition) {
-        if serial <= self.shown {
+        let goes_back = |next: &PlaylistInfo| self.last.as_ref().is_some_and(|last| !follows(last, next));
+        if serial <= self.shown || edition.info.as_ref().is_some_and(goes_back) {
             return;
         }
         self.staged.insert(serial, edition);
@@ -377,14 +393,15 @@ impl Incoming {
         else {
             return;
         };
-        (self.closing, self.shown) = (None, serial);
+        (self.closing, self.shown, self.last) = (None, serial, None);
         self.staged.clear();
         let listed = Listed { serial, word: Word::Closed { linger } };
         steps.push(Step::Show { line: line.to_owned(), listed });
         let held = std::mem::take(&mut self.held);
         self.freed += held.values().map(size).sum::<u64>();
         let paths = held.values().map(|item| path_of(line, &item.file));
-        let paths = paths.chain(self.list.take()).chain(std::mem::take(&mut self.orphans)).collect();
+        let orphans = std::mem::take(&mut self.orphans).into_keys().map(|file| path_of(line, &file));
+        let paths = paths.chain(self.list.take()).chain(orphans).collect();
         let seqs = held.into_keys().collect();
         steps.push(Step::Retire { line: line.to_owned(), seqs, paths, linger });
     }
@@ -397,6 +414,7 @@ impl Incoming {
         let Some((_, edition)) = std::mem::replace(&mut self.staged, later).pop_last() else { return };
         self.shown = serial;
         self.list = Some(path_of(line, &edition.file));
+        self.last.clone_from(&edition.info);
         let (linger, live) = (edition.linger, edition.live.clone());
         let listed = Listed { serial, word: Word::Version(Box::new(edition)) };
         steps.push(Step::Show { line: line.to_owned(), listed });
@@ -405,10 +423,10 @@ impl Incoming {
         let over = self.held.range(..end).map(|(seq, _)| *seq).filter(|seq| !live.contains(*seq));
         let seqs: Vec<u64> = over.collect();
         let gone: Vec<Item> = seqs.iter().filter_map(|seq| self.held.remove(seq)).collect();
-        let own: Vec<ObjectPath> = self.held.values().map(|item| path_of(line, &item.file)).collect();
-        let orphans = std::mem::take(&mut self.orphans).into_iter().filter(|path| !own.contains(path));
-        let paths: Vec<ObjectPath> =
-            gone.iter().map(|item| path_of(line, &item.file)).chain(orphans).collect();
+        let mut orphans = std::mem::take(&mut self.orphans);
+        self.held.values().for_each(|item| drop(orphans.remove(&item.file)));
+        let files = gone.iter().map(|item| item.file.clone()).chain(orphans.into_keys());
+        let paths: Vec<ObjectPath> = files.map(|file| path_of(line, &file)).collect();
         if !paths.is_empty() {
             steps.push(Step::Retire { line: line.to_owned(), seqs, paths, linger });
         }
@@ -471,6 +489,11 @@ fn subject(frame: &Frame) -> Option<(u64, &str)> {
 fn whole(live: &Ranges, held: &BTreeMap<u64, Item>) -> bool {
     let count = |(first, last): &(u64, u64)| held.range(first..=last).count() as u64;
     live.spans().iter().all(|span| count(span) == (span.1 - span.0).saturating_add(1))
+}
+
+/// The same bytes, however they are cut.
+fn is_same(one: &[Bytes], other: &[Bytes]) -> bool {
+    one.iter().flatten().eq(other.iter().flatten())
 }
 
 fn size(item: &Item) -> u64 {

@@ -7,6 +7,7 @@ use aqueduct_common::StreamName;
 
 use super::desk::Desk;
 use super::failover::{At, Leader, Paces};
+use super::fence::Fence;
 use super::now;
 use super::taken::{Taken, TakenLine};
 use super::wants::Due;
@@ -80,7 +81,8 @@ impl Desk {
             at: vec![At::Down; self.nodes.len()],
             leader: Leader::default(),
             paces: Paces::default(),
-            names: HashMap::new(),
+            offers: HashMap::new(),
+            fence: Fence::default(),
             lines: HashMap::from([(String::new(), own)]),
             asked: now,
             begun: now,
@@ -152,6 +154,7 @@ impl Desk {
 
     /// A stream that has stalled where it is taken from, and goes on elsewhere, is taken from there (EDGE-28).
     fn judge(&mut self, name: &StreamName, now: Instant) {
+        let lease = self.lease(name);
         let Some(taken) = self.streams.get_mut(name) else { return };
         for place in taken.paces.healed(now) {
             if taken.at.get(place) == Some(&At::Stalled) {
@@ -161,7 +164,8 @@ impl Desk {
         let Some(place) = taken.leader.node().filter(|place| taken.at.get(*place) == Some(&At::Here)) else {
             return;
         };
-        if taken.paces.stalls(place, &taken.at, now) {
+        let known = taken.known(lease);
+        if taken.paces.stalls(place, &known, now) {
             tracing::warn!(stream = %name, "nothing new comes from its origin while another one goes on: taken from there");
             taken.set(place, At::Stalled);
             self.choose(name);
@@ -177,10 +181,17 @@ impl Desk {
         if let Some(stream) = self.options.store.find(name.as_str()) {
             stream.set_cut_off(silent);
         }
-        if silent.is_some_and(|silent| silent >= ABANDON) && taken.inflow.is_shown("") {
+        if silent.is_none_or(|silent| silent < ABANDON) {
+            return;
+        }
+        let (shown, fenced) = (taken.inflow.is_shown(""), taken.fence.lift());
+        if shown {
             tracing::warn!(stream = %name, "no origin has had it for a minute: it ends here");
             self.intake.with(&taken.inflow, |receiver| receiver.abandon());
             self.unpin(name, now);
+        }
+        if fenced {
+            self.choose(name);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which wishes reach a node, and what becomes of them there.
 
+mod rivals;
+
 use tokio_util::sync::CancellationToken;
 
 use super::super::hub::Hub;
@@ -16,6 +18,38 @@ struct Office {
     _origins: watch::Sender<Vec<String>>,
 }
 
+/// A desk with these nodes, none of which is up.
+fn desk(
+    prefetch: &[&str],
+    addresses: &[&str],
+    holders: watch::Receiver<Arc<[crate::cluster::Origin]>>,
+) -> (Desk, watch::Sender<Vec<String>>) {
+    let (origins, list) = watch::channel(Vec::new());
+    let (wants, hub) = (Wants::default(), Hub::new());
+    let store = Store::fed(wants.clone());
+    let intake = Arc::new(Intake::new(store.clone(), hub.clone(), wants.clone()));
+    let options = Options {
+        node: "edge".into(),
+        auth: watch::channel(ClientAuth::with_tokens(Vec::new()).unwrap()).1,
+        refused: watch::channel(Arc::default()).1,
+        origins: list,
+        holders,
+        prefetch: prefetch.iter().map(|text| text.parse().unwrap()).collect(),
+        idle: std::time::Duration::from_secs(30),
+        store,
+        hub,
+        wants,
+        events: aqueduct_common::event::bus(16).0,
+    };
+    let node = |address: &&str| {
+        let (address, task) = ((*address).to_owned(), tokio::spawn(async {}));
+        Node { address, task, outbox: None, lends: false, trail: None, barred: None }
+    };
+    let (told, trail) = (mpsc::channel(16).0, watch::Sender::new(Trail::default()));
+    let (nodes, streams) = (addresses.iter().map(node).collect(), HashMap::new());
+    (Desk { options, intake, trail, told, nodes, streams, subs: 0, unseen: false }, origins)
+}
+
 /// Nothing else is said meanwhile.
 fn hear(desk: &mut Desk, told: Told) {
     desk.hear_all(told, &mut mpsc::channel(1).1);
@@ -23,28 +57,8 @@ fn hear(desk: &mut Desk, told: Told) {
 
 impl Office {
     fn new(prefetch: &[&str], room: usize) -> Self {
-        let (origins, list) = watch::channel(Vec::new());
-        let (wants, hub) = (Wants::default(), Hub::new());
-        let store = Store::fed(wants.clone());
-        let intake = Arc::new(Intake::new(store.clone(), hub.clone(), wants.clone()));
-        let options = Options {
-            node: "edge".into(),
-            auth: watch::channel(ClientAuth::with_tokens(Vec::new()).unwrap()).1,
-            refused: watch::channel(Arc::default()).1,
-            origins: list,
-            holders: watch::channel(Vec::new().into()).1,
-            prefetch: prefetch.iter().map(|text| text.parse().unwrap()).collect(),
-            idle: std::time::Duration::from_secs(30),
-            store,
-            hub,
-            wants,
-            events: aqueduct_common::event::bus(16).0,
-        };
-        let streams = HashMap::new();
-        let (told, trail) = (mpsc::channel(16).0, watch::Sender::new(Trail::default()));
-        let (address, task) = ("origin:1".to_owned(), tokio::spawn(async {}));
-        let nodes = vec![Node { address, task, outbox: None, lends: false, trail: None, barred: None }];
-        let mut desk = Desk { options, intake, trail, told, nodes, streams, subs: 0, unseen: false };
+        let holders = watch::channel(Vec::new().into()).1;
+        let (mut desk, origins) = desk(prefetch, &["origin:1"], holders);
         let ((frames, said), cut) = (mpsc::channel(room), CancellationToken::new());
         hear(&mut desk, Told::Up { place: 0, outbox: Outbox { frames, cut: cut.clone(), conn: None } });
         Self { desk, said, cut, _origins: origins }
