@@ -12,7 +12,7 @@ help:
 	@echo 'make demo       build, start, push a clock picture, and print the page to open'
 	@echo 'make demo-edge  the same from one origin through two edges on this machine'
 	@echo 'make test       everything: unit, property and end-to-end tests, Chromium included'
-	@echo 'make check      formatting, lints, licences and sources of dependencies'
+	@echo 'make check      formatting, lints, licences and sources of dependencies, what is shipped in deploy/'
 	@echo 'make bench      ours beside the peers, in one run'
 	@echo 'make build      the release binary with its pages: target/release/aqueduct'
 	@echo 'make obs-check  a real OBS pushes for a minute and plays (needs obs-studio; installs it)'
@@ -54,6 +54,7 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) deny --log-level error check bans licenses sources
+	@scripts/check-deploy.sh $(TARGET)/check-deploy
 	cd web && npm run --silent check
 
 bench: build

@@ -61,6 +61,11 @@ want_module() { # MODULE PACKAGE: a library with its headers, as pkg-config know
   command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$1" || missing+=("$2")
 }
 
+# Debian's Python comes without what makes a virtual environment.
+want_venv() {
+  python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
+}
+
 # Bindings to libav are made while building, by libclang; its own headers come with clang.
 want_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return
@@ -142,7 +147,8 @@ for goal in "$@"; do
     build) want cc build-essential; want node nodejs; want npm npm; want_libav ;;
     demo) want ffmpeg ffmpeg ;;
     test) want ffmpeg ffmpeg; want_chromium; want_sbin nats-server nats-server; want_sbin nginx nginx; want_gstreamer; want ip iproute2 ;;
-    check | fuzz) ;;
+    check) want_venv ;;
+    fuzz) ;;
     audit | sbom) want npm npm ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
