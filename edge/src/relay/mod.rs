@@ -7,7 +7,7 @@
 //!
 //! Everything that decides is pure: [`wire`] (bytes), [`window`] (what is held to feed others with), [`feed`] (what to
 //! send next), [`receive`] (what is here, and may be seen), [`failover`] (whom to take a stream from, and when to dial),
-//! `fence` (whose history of it counts), [`trail`] (who feeds whom, and no circles).
+//! [`fence`] (whose history of it counts), [`trail`] (who feeds whom, and no circles).
 //! `origin`, `post`, `link` and `upstream` are the shells that own sockets and clocks.
 
 pub(crate) mod backfill;
@@ -18,8 +18,9 @@ mod desk;
 mod door;
 pub mod failover;
 pub mod feed;
-mod fence;
+pub mod fence;
 mod fetch;
+mod gathered;
 pub mod hub;
 mod intake;
 mod lead;
@@ -40,13 +41,14 @@ pub mod window;
 pub mod wire;
 
 pub use config::{Config, ConfigError, Congestion, Credentials, Plan};
+pub use gathered::Gathered;
 pub use hub::{Hub, Tee};
 pub use origin::{Options as OriginOptions, Origin};
 pub use refused::{Refused, RefusedError};
 pub use tls::{ClientAuth, Identity, Role, ServerAuth, Token};
 pub use trail::Trail;
 pub use upstream::{Options as UpstreamOptions, Upstream};
-pub use wants::{Coming, Due, Gathered, Wants};
+pub use wants::{Coming, Due, Wants};
 
 #[expect(clippy::disallowed_methods, reason = "links are timed where they are watched")]
 pub(crate) fn now() -> std::time::Instant {

@@ -4,21 +4,21 @@
 //! older that it does not list is retired. So whatever is lost, late, doubled or re-sent, what is shown is always whole,
 //! and only goes forward (EDGE-14, EDGE-46).
 
+mod line;
+mod step;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_common::object::{Object, ObjectKind, ObjectPath, PlaylistInfo, Update};
 use bytes::Bytes;
 
-use super::window::{Edition, Item, LINGER, Listed, Word};
-use super::wire::{Body, Frame, Head, ListHead, Media, Ranges, What, path_of};
-use crate::playlist::follows;
+use self::line::{Incoming, size};
+use self::step::{edition, index, item};
+use super::window::{LINGER, Listed, Word};
+use super::wire::{Frame, Head, Ranges, What, path_of};
 
-/// Versions that wait for what they list; when there are more, the oldest is given up: a later one stands for it.
-const MAX_STAGED: usize = 64;
-/// Objects of one line that are held at most; the oldest go first.
-const MAX_HELD: usize = 32_768;
+pub use self::step::Step;
+
 /// Bytes of one stream that are held at most: what comes beyond is refused.
 const MAX_BYTES: u64 = 4 << 30;
 /// Epochs that are remembered as over.
@@ -48,77 +48,6 @@ pub struct Counts {
     pub strays: u64,
     /// Objects beyond what may be held.
     pub refused: u64,
-}
-
-/// One wanted line.
-#[derive(Debug, Default)]
-struct Incoming {
-    held: BTreeMap<u64, Item>,
-    /// Segments whose parts are not all here.
-    pending: BTreeMap<u64, Item>,
-    staged: BTreeMap<u64, Edition>,
-    /// Serial of the last word that was shown.
-    shown: u64,
-    /// The list's path, once one was shown in any epoch.
-    list: Option<ObjectPath>,
-    /// What the list said last that was shown, in any epoch.
-    last: Option<PlaylistInfo>,
-    /// Files of the epoch before and their bytes, which go when this one shows a list that does not have them. Until then
-    /// their names mean what they meant (EDGE-29).
-    orphans: BTreeMap<Arc<str>, Vec<Bytes>>,
-    /// The line ends with this serial.
-    closing: Option<(u64, Duration)>,
-    /// Bytes that were let go and still count as held.
-    freed: u64,
-    /// Objects with the name of another one that is still shown, which still count as taken.
-    contradicted: u64,
-}
-
-/// One change, in order: what a store is told of, and a node that feeds others.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Everything from here on is of this epoch.
-    Turn {
-        /// The epoch.
-        epoch: u64,
-    },
-    /// An object is here.
-    Item {
-        /// Its line.
-        line: String,
-        /// Its number.
-        seq: u64,
-        /// The object.
-        item: Item,
-    },
-    /// There is a new word on a line's list.
-    Show {
-        /// The line.
-        line: String,
-        /// The word.
-        listed: Listed,
-    },
-    /// No list names these any more.
-    Retire {
-        /// Their line.
-        line: String,
-        /// Their numbers, where they have one in this epoch.
-        seqs: Vec<u64>,
-        /// Their paths.
-        paths: Vec<ObjectPath>,
-        /// How long they stay fetchable.
-        linger: Duration,
-    },
-    /// The line is not wanted any more: as if it had never been here.
-    Forget {
-        /// The line.
-        line: String,
-    },
-    /// The stream has ended.
-    End {
-        /// How long everything stays fetchable.
-        linger: Duration,
-    },
 }
 
 impl Receiver {
@@ -299,181 +228,6 @@ impl Receiver {
     }
 }
 
-impl Incoming {
-    /// A segment that waits for parts is not here while its bytes come in another way.
-    fn has(&self, seq: u64, body: &Body) -> bool {
-        let pending = matches!(body, Body::Of(_)) && self.pending.contains_key(&seq);
-        pending || self.held.contains_key(&seq)
-    }
-
-    fn take(&mut self, line: &str, item: Item, media: &Media, steps: &mut Vec<Step>) {
-        let seq = media.seq;
-        let waits = matches!(media.body, Body::Of(_));
-        self.pending.remove(&seq);
-        if waits {
-            self.pending.insert(seq, item);
-        } else {
-            self.hold(line, seq, item, steps);
-        }
-        let whole = |item: &Item| item.parts.iter().all(|part| self.held.contains_key(part));
-        let ready: Vec<u64> =
-            self.pending.iter().filter(|(_, item)| whole(item)).map(|(seq, _)| *seq).collect();
-        for seq in ready {
-            let Some(mut item) = self.pending.remove(&seq) else { continue };
-            let parts = item.parts.iter().filter_map(|part| self.held.get(part));
-            item.body = parts.flat_map(|part| part.body.iter().cloned()).collect();
-            self.hold(line, seq, item, steps);
-        }
-        while self.pending.len() > MAX_STAGED {
-            self.pending.pop_first();
-        }
-    }
-
-    fn hold(&mut self, line: &str, seq: u64, item: Item, steps: &mut Vec<Step>) {
-        // No list that names it is shown before what had the name is gone: two origins have gone on from one place.
-        if self.orphans.get(&item.file).is_some_and(|body| !is_same(body, &item.body)) {
-            self.contradicted += 1;
-            self.freed += size(&item);
-            return;
-        }
-        self.held.insert(seq, item.clone());
-        steps.push(Step::Item { line: line.to_owned(), seq, item });
-        if self.held.len() > MAX_HELD
-            && let Some((seq, item)) = self.held.pop_first()
-        {
-            self.freed += size(&item);
-            let paths = vec![path_of(line, &item.file)];
-            steps.push(Step::Retire { line: line.to_owned(), seqs: vec![seq], paths, linger: LINGER });
-        }
-    }
-
-    fn stage(&mut self, serial: u64, edition: Edition) {
-        let goes_back = |next: &PlaylistInfo| self.last.as_ref().is_some_and(|last| !follows(last, next));
-        if serial <= self.shown || edition.info.as_ref().is_some_and(goes_back) {
-            return;
-        }
-        self.staged.insert(serial, edition);
-        if self.staged.len() > MAX_STAGED {
-            self.staged.pop_first();
-        }
-    }
-
-    /// Versions that list what will not come are never shown.
-    fn miss(&mut self, gone: &Ranges) -> u64 {
-        let (held, pending) = (&self.held, &mut self.pending);
-        let lost = |seq: u64| gone.contains(seq) && !held.contains_key(&seq);
-        self.staged.retain(|_, edition| {
-            let spans = gone.spans().iter().filter(|(first, last)| {
-                edition.live.spans().iter().any(|(from, to)| first <= to && from <= last)
-            });
-            spans.take(1).count() == 0 || whole(&edition.live, held)
-        });
-        pending.retain(|_, item| !item.parts.iter().any(|part| lost(*part)));
-        gone.len()
-    }
-
-    /// A word that is no version: what was said before it is not shown any more.
-    fn say(&mut self, line: &str, listed: Listed, steps: &mut Vec<Step>) {
-        if listed.serial <= self.shown {
-            return;
-        }
-        if let Word::Closed { linger } = listed.word {
-            self.closing = Some((listed.serial, linger));
-            return self.close(line, steps);
-        }
-        self.shown = listed.serial;
-        self.staged = self.staged.split_off(&listed.serial.saturating_add(1));
-        steps.push(Step::Show { line: line.to_owned(), listed });
-    }
-
-    /// The line ends once its last version was shown: who follows it is to see the end of the list.
-    fn close(&mut self, line: &str, steps: &mut Vec<Step>) {
-        let Some((serial, linger)) =
-            self.closing.filter(|(serial, _)| self.shown.saturating_add(1) >= *serial)
-        else {
-            return;
-        };
-        (self.closing, self.shown, self.last) = (None, serial, None);
-        self.staged.clear();
-        let listed = Listed { serial, word: Word::Closed { linger } };
-        steps.push(Step::Show { line: line.to_owned(), listed });
-        let held = std::mem::take(&mut self.held);
-        self.freed += held.values().map(size).sum::<u64>();
-        let paths = held.values().map(|item| path_of(line, &item.file));
-        let orphans = std::mem::take(&mut self.orphans).into_keys().map(|file| path_of(line, &file));
-        let paths = paths.chain(self.list.take()).chain(orphans).collect();
-        let seqs = held.into_keys().collect();
-        steps.push(Step::Retire { line: line.to_owned(), seqs, paths, linger });
-    }
-
-    /// Shows the newest version all of whose objects are here, and retires what it does not list.
-    fn release(&mut self, line: &str, steps: &mut Vec<Step>) {
-        let newest = self.staged.iter().rev().find(|(_, edition)| whole(&edition.live, &self.held));
-        let Some(serial) = newest.map(|(serial, _)| *serial) else { return };
-        let later = self.staged.split_off(&serial.saturating_add(1));
-        let Some((_, edition)) = std::mem::replace(&mut self.staged, later).pop_last() else { return };
-        self.shown = serial;
-        self.list = Some(path_of(line, &edition.file));
-        self.last.clone_from(&edition.info);
-        let (linger, live) = (edition.linger, edition.live.clone());
-        let listed = Listed { serial, word: Word::Version(Box::new(edition)) };
-        steps.push(Step::Show { line: line.to_owned(), listed });
-
-        let end = live.last().map_or(0, |last| last.saturating_add(1));
-        let over = self.held.range(..end).map(|(seq, _)| *seq).filter(|seq| !live.contains(*seq));
-        let seqs: Vec<u64> = over.collect();
-        let gone: Vec<Item> = seqs.iter().filter_map(|seq| self.held.remove(seq)).collect();
-        let mut orphans = std::mem::take(&mut self.orphans);
-        self.held.values().for_each(|item| drop(orphans.remove(&item.file)));
-        let files = gone.iter().map(|item| item.file.clone()).chain(orphans.into_keys());
-        let paths: Vec<ObjectPath> = files.map(|file| path_of(line, &file)).collect();
-        if !paths.is_empty() {
-            steps.push(Step::Retire { line: line.to_owned(), seqs, paths, linger });
-        }
-        self.freed += gone.iter().map(size).sum::<u64>();
-    }
-}
-
-impl Step {
-    /// What a store is told.
-    pub fn updates(self) -> Vec<Update> {
-        match self {
-            Self::Turn { .. } | Self::Forget { .. } => Vec::new(),
-            Self::Item { line, item, .. } => {
-                let Item { kind, content_type, file, body, .. } = item;
-                let path = path_of(&line, &file);
-                vec![Update::Publish(Object { path, kind, content_type, body, playlist: None })]
-            }
-            Self::Show { line, listed } => listed.word.update(&line).into_iter().collect(),
-            Self::Retire { paths, linger, .. } => {
-                paths.into_iter().map(|path| Update::Retire { path, linger }).collect()
-            }
-            Self::End { linger } => vec![Update::End { linger }],
-        }
-    }
-}
-
-impl Word {
-    fn update(self, line: &str) -> Option<Update> {
-        match self {
-            Self::Version(edition) => {
-                let Edition { file, content_type, full, delta, info, .. } = *edition;
-                let kind = if info.is_some() { ObjectKind::Playlist } else { ObjectKind::Multivariant };
-                let playlist = info.map(|mut info| {
-                    info.delta = delta;
-                    info
-                });
-                let path = path_of(line, &file);
-                Some(Update::Publish(Object { path, kind, content_type, body: full, playlist }))
-            }
-            Self::Asleep { file, demand, hold } => {
-                Some(Update::Sleep { path: path_of(line, &file), demand, hold })
-            }
-            Self::Closed { .. } => None,
-        }
-    }
-}
-
 /// Epoch and line that a frame is about.
 fn subject(frame: &Frame) -> Option<(u64, &str)> {
     match frame {
@@ -482,66 +236,6 @@ fn subject(frame: &Frame) -> Option<(u64, &str)> {
         | Frame::Close { epoch, line, .. } => Some((*epoch, line)),
         Frame::Stream { epoch, .. } | Frame::End { epoch, .. } => Some((*epoch, "")),
         _ => None,
-    }
-}
-
-/// All of these are held.
-fn whole(live: &Ranges, held: &BTreeMap<u64, Item>) -> bool {
-    let count = |(first, last): &(u64, u64)| held.range(first..=last).count() as u64;
-    live.spans().iter().all(|span| count(span) == (span.1 - span.0).saturating_add(1))
-}
-
-/// The same bytes, however they are cut.
-fn is_same(one: &[Bytes], other: &[Bytes]) -> bool {
-    one.iter().flatten().eq(other.iter().flatten())
-}
-
-fn size(item: &Item) -> u64 {
-    // What is made of others holds no bytes of its own.
-    if item.parts.is_empty() { item.body.iter().map(|chunk| chunk.len() as u64).sum() } else { 0 }
-}
-
-fn item(head: &Head, media: &Media, body: Bytes) -> Item {
-    let (body, parts): (_, Arc<[u64]>) = match &media.body {
-        Body::Bytes(_) => (vec![body], Arc::default()),
-        Body::Of(parts) => (Vec::new(), parts.as_slice().into()),
-    };
-    Item {
-        kind: media.kind,
-        content_type: head.content_type,
-        file: head.file.as_str().into(),
-        body,
-        parts,
-        created: head.created,
-        history: head.history,
-        retired: false,
-    }
-}
-
-fn edition(head: &Head, list: ListHead, body: &Bytes) -> Edition {
-    let len = list.len as usize;
-    Edition {
-        file: head.file.as_str().into(),
-        content_type: head.content_type,
-        full: vec![body.slice(..len)],
-        delta: list.delta.map(|_| body.slice(len..)),
-        info: Some(list.info),
-        live: list.live,
-        linger: list.linger,
-        created: head.created,
-    }
-}
-
-fn index(head: &Head, body: Bytes) -> Edition {
-    Edition {
-        file: head.file.as_str().into(),
-        content_type: head.content_type,
-        full: vec![body],
-        delta: None,
-        info: None,
-        live: Ranges::default(),
-        linger: LINGER,
-        created: head.created,
     }
 }
 

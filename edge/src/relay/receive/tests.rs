@@ -1,8 +1,10 @@
 //! What counts as held, and numbers that nothing follows.
 
-use aqueduct_common::object::ContentType;
+use aqueduct_common::object::{ContentType, ObjectKind};
 
+use super::line::MAX_HELD;
 use super::*;
+use crate::relay::wire::{Body, Media};
 
 fn head(seq: u64, bytes: u32) -> Head {
     let media = Media { seq, kind: ObjectKind::Part, body: Body::Bytes(bytes) };
