@@ -27,6 +27,8 @@ mod push_on;
 mod reconnect;
 mod relay;
 mod relay_access;
+mod relay_watched;
+mod renewal;
 mod restart;
 mod rtsp;
 mod scaling;

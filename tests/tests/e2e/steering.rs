@@ -19,6 +19,7 @@ const ADDRESSES: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
 struct World {
     origin: Server,
     edges: [Option<Server>; 2],
+    relay: SocketAddr,
     port: u16,
 }
 
@@ -28,7 +29,7 @@ impl World {
         let origin = Server::origin(relay, &[("steering.enabled", "true")]).await?;
         let relay = SocketAddr::from(([127, 0, 0, 1], relay));
         let edges = [Some(edge(relay, port, 0).await?), Some(edge(relay, port, 1).await?)];
-        Ok(Self { origin, edges, port })
+        Ok(Self { origin, edges, relay, port })
     }
 
     /// Pushes pictures, and waits until both edges have them.
@@ -60,6 +61,16 @@ impl World {
         let answer = Client::new().get(&self.url(edge, "show", &format!("steering.json{query}"))).await?;
         assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
         Ok(serde_json::from_str(&answer.text()?)?)
+    }
+
+    /// Stops an edge as an upgrade does, once the other one serves who watched there.
+    async fn drain(&mut self, edge: usize) -> Outcome {
+        let mut leaving = self.edges[edge].take().ok_or("it runs")?;
+        leaving.terminate().await?;
+        self.serves(1 - edge, 10.0).await?;
+        assert_eq!(leaving.ended(Duration::from_secs(30)).await?, Some(0), "{}", leaving.log());
+        assert!(!leaving.log().contains("cut off"), "{}", leaving.log());
+        Ok(())
     }
 
     /// Waits until this many parts went out of an edge.
@@ -135,12 +146,8 @@ async fn moves(player: Player, kill: bool) -> Outcome<serde_json::Value> {
     if kill {
         world.edges[0] = None;
     } else {
-        let mut edge = world.edges[0].take().ok_or("it runs")?;
-        edge.terminate().await?;
         // Before it stops, the player has left it.
-        world.serves(1, 10.0).await?;
-        assert_eq!(edge.ended(Duration::from_secs(30)).await?, Some(0), "{}", edge.log());
-        assert!(!edge.log().contains("cut off"), "{}", edge.log());
+        world.drain(0).await?;
     }
     world.serves(1, 30.0).await?;
     let seen = playing.await??;
@@ -181,4 +188,74 @@ async fn our_page_moves_by_itself_when_its_edge_is_gone() -> Outcome {
     // It asks once more, and goes: no patience for a server that is not there.
     assert!(seen["longestStall"].as_f64() < Some(8.0), "{seen}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_edges_are_upgraded_one_after_the_other_and_our_page_plays_on() -> Outcome {
+    let _room = room::half().await;
+    let mut world = World::start().await?;
+    let _publishing = world.show("show", 120).await?;
+    let url = format!("http://{}:{}/watch/live/show", ADDRESSES[0], world.port);
+    let playing = tokio::spawn(async move { browse(&url, Player::Page, 50, &[]).await });
+    world.serves(0, 30.0).await?;
+    world.drain(0).await?;
+    world.edges[0] = Some(edge(world.relay, world.port, 0).await?);
+    world.drain(1).await?;
+    world.edges[1] = Some(edge(world.relay, world.port, 1).await?);
+    let seen = playing.await??;
+    println!("{} s of 50 played, longest stall {} s", seen["playedSeconds"], seen["longestStall"]);
+    assert!(seen["fatal"].is_null(), "{seen}");
+    assert!(seen["playedSeconds"].as_f64() > Some(40.0), "{seen}");
+    assert!(seen["longestStall"].as_f64() < Some(3.0), "{seen}");
+    Ok(())
+}
+
+/// How many of forty players are sent to the other group.
+async fn sent_away(server: &Server) -> Outcome<usize> {
+    let (client, mut away) = (Client::new(), 0);
+    for player in 0..40 {
+        let query = format!("?_HLS_pathway=.&CMCD=sid%3D%22p{player}%22");
+        let url = format!("http://{}/live/show/steering.json{query}", server.http_address());
+        let told: serde_json::Value = serde_json::from_str(&client.get(&url).await?.text()?)?;
+        away += usize::from(told["PATHWAY-PRIORITY"][0] == "b");
+    }
+    Ok(away)
+}
+
+/// `steering.mbits`: few connections may fill a network, and then as many players go as are too many for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_whose_network_is_full_sends_players_away_however_few_they_are() -> Outcome {
+    let _room = room::quarter().await;
+    let settings = [
+        ("steering.enabled", "true"),
+        ("steering.pathway", "a"),
+        ("steering.host", "127.0.0.1"),
+        ("steering.mbits", "2"),
+        ("steering.pathways", "[{ id = \"b\", host = \"127.0.0.2\" }]"),
+    ];
+    let server = Server::start(&settings).await?;
+    let script = Script::play(&Clip::open(&Drawing::default().path()?)?, 90_000, Wrapping::Legacy);
+    let _publishing = server.publish("show", script);
+    server.playable("show", START).await?;
+    assert_eq!(sent_away(&server).await?, 0);
+    // One client that loads as fast as it can: 2 Mbit/s are 250 kB a second.
+    let (client, deadline) = (Client::new(), now() + START);
+    loop {
+        let list = server.media_playlist("show").await?;
+        let index = server.playlist("show");
+        let media = client.get(&index).await?.text()?;
+        let media = media.lines().find(|line| !line.starts_with('#')).ok_or("no media playlist")?;
+        let parts = list.lines().filter_map(|line| {
+            line.strip_prefix("#EXT-X-PART:")?.split("URI=\"").nth(1)?.split('"').next().map(str::to_owned)
+        });
+        let base = index.replace("index.m3u8", media);
+        for part in parts {
+            client.get(&aqueduct_tests::check::playlist::resolve(&base, &part)).await?;
+        }
+        let away = sent_away(&server).await?;
+        if away >= 10 {
+            return Ok(());
+        }
+        assert!(now() < deadline, "nobody is sent away: {away}\n{}", server.log());
+    }
 }
