@@ -231,6 +231,7 @@ async fn an_edge_whose_network_is_full_sends_players_away_however_few_they_are()
         ("steering.pathway", "a"),
         ("steering.host", "127.0.0.1"),
         ("steering.mbits", "2"),
+        ("stop.deadline", "25s"),
         ("steering.pathways", "[{ id = \"b\", host = \"127.0.0.2\" }]"),
     ];
     let server = Server::start(&settings).await?;
