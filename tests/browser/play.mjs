@@ -202,10 +202,10 @@ async function spoil(page, times, conditions) {
   }
 }
 
-/** How many media files and playlists came over which protocol. Runs in the page. What a player gave up came over none. */
+/** How many media files and playlists came over which protocol. Runs in the page. */
 function protocols() {
   const counts = {};
-  const media = ({ name, nextHopProtocol }) => nextHopProtocol !== '' && /\.(m4s|mp4|m3u8)$/.test(new URL(name).pathname);
+  const media = ({ name }) => /\.(m4s|mp4|m3u8)$/.test(new URL(name).pathname);
   for (const { nextHopProtocol } of performance.getEntriesByType('resource').filter(media)) {
     // A request that was given up, or whose answer never came, was carried by none.
     if (nextHopProtocol) counts[nextHopProtocol] = (counts[nextHopProtocol] ?? 0) + 1;
