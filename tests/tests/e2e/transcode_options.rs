@@ -75,10 +75,8 @@ async fn sound_is_brought_to_a_loudness_and_the_picture_is_left_alone() -> Outco
     .await?;
     let _push = Push::file(&server.rtmp_url("show"), &Drawing::default().path()?)?;
     server.playable("show", START).await?;
-    let (report, seen) = tokio::try_join!(
-        server.conforms("show", 7),
-        watch(&server.playlist("show"), Duration::from_secs(7))
-    )?;
+    let url = server.playlist("show");
+    let (report, seen) = tokio::try_join!(server.conforms("show", 7), watch(&url, Duration::from_secs(7)))?;
     let told = server.told("show").await?;
     let made = told["transcode"]["renditions"].as_array().cloned().unwrap_or_default();
     let pictures = seen.iter().filter(|rendition| rendition.is_video()).count();
@@ -112,10 +110,8 @@ async fn sounds_of_several_languages_are_one_group() -> Outcome {
     assert!(group(&english).is_some() && group(&english) == group(&other), "{index}");
     assert!(english.is_some_and(|line| line.contains("DEFAULT=YES")), "{index}");
     server.names("show", "x120,", START).await?;
-    let (_, seen) = tokio::try_join!(
-        server.conforms("show", 7),
-        watch(&server.playlist("show"), Duration::from_secs(7))
-    )?;
+    let url = server.playlist("show");
+    let (_, seen) = tokio::try_join!(server.conforms("show", 7), watch(&url, Duration::from_secs(7)))?;
     assert_eq!(seen.iter().filter(|rendition| !rendition.is_video()).count(), 2, "{index}");
     is_whole(&seen).await
 }
