@@ -1,5 +1,4 @@
-//! What an operator may ask for beyond the usual ladder: other codecs, a quality to stop at, further sounds, a loudness; and
-//! sounds in several languages, which are one group.
+//! Sound that is brought to a loudness with its picture untouched, and sounds in several languages, which are one group.
 
 use std::time::Duration;
 
@@ -28,39 +27,6 @@ async fn is_whole(seen: &[Rendition]) -> Outcome {
         return Err("too few segments were compared".into());
     }
     Ok(())
-}
-
-/// The codecs of the rendition with so many lines.
-fn codecs(seen: &[Rendition], lines: u64) -> Outcome<String> {
-    let of = seen.iter().find(|rendition| rendition.height() == lines);
-    Ok(of.ok_or_else(|| format!("no rendition has {lines} lines"))?.entry.codecs.join(","))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rungs_of_other_codecs_a_quality_and_a_further_sound_come_by_option() -> Outcome {
-    let _room = room::half().await;
-    let server = Server::start(&[
-        ("transcode.mode", "auto"),
-        (
-            "transcode.ladder",
-            "[{height=144,bitrate=150000,codec=\"h265\"},{height=120,bitrate=90000},\
-             {height=90,bitrate=60000,codec=\"av1\"}]",
-        ),
-        ("transcode.preset", "ultrafast"),
-        ("transcode.crf", "24"),
-        ("transcode.audio.extra", "[\"32k\"]"),
-    ])
-    .await?;
-    let _push = Push::file(&server.rtmp_url("show"), &Drawing::default().path()?)?;
-    server.names("show", "x90,", START).await?;
-    let seen = watch(&server.playlist("show"), Duration::from_secs(7)).await?;
-    for (lines, codec) in [(180, "avc1."), (144, "hvc1."), (120, "avc1."), (90, "av01.")] {
-        let codecs = codecs(&seen, lines)?;
-        assert!(codecs.contains(codec), "{lines} lines: {codecs}\n{}", server.log());
-    }
-    let heard = seen.iter().filter(|rendition| !rendition.is_video()).count();
-    assert_eq!(heard, 2, "the source's own sound, and one of 32 kbit/s\n{}", server.log());
-    is_whole(&seen).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
