@@ -14,7 +14,7 @@ use crate::lane::{Begin, Lane, Missing};
 use crate::retime::{self, Retime, Room};
 use crate::targets::{self, PartRule};
 
-/// A sound that is this far ahead of the reference is cut by its own length, so that who only listens does not
+/// A sound that is this far ahead of the reference is cut by its own length, so that who only listens does not at once
 /// wait for a picture that does not come.
 pub(crate) const PATIENCE: i64 = 1_000 * targets::MILLI;
 
@@ -432,15 +432,31 @@ impl Cutter {
         length
     }
 
+    /// Where a sample that is yet to come may end the open segment at the earliest: a sound that was cut beyond it would
+    /// begin the next segment later than the picture (TL-38). Frames that are lost may bring the end before it.
+    fn earliest_end(&self, open: Open, longest: i64) -> i64 {
+        let PartRule { limit, spacing, .. } = self.rule;
+        if !self.cuts_at_sync {
+            return open.start + self.segment - limit / 2;
+        }
+        if !open.sync {
+            return open.start;
+        }
+        let since = self.reference.last_sync.map_or(0, |last| (last - open.shown).max(0));
+        let last_chance = (self.segment / 2).max((longest + since) / 2);
+        open.start + last_chance.min(self.segment - spacing / 2).min(longest - limit)
+    }
+
     /// Lets the followers pass the boundaries they can.
     fn settle(&mut self, forced: bool) {
         let watermark = self.reference.end.map(|end| end.at);
+        let most = self.open.zip(self.longest).map(|(open, longest)| self.earliest_end(open, longest));
         let pending = Pending { base: self.base, steps: self.steps.make_contiguous(), watermark, forced };
         for lane in &mut self.lanes {
             lane.advance(&pending, &mut self.cuts);
             // Before there is a promise nobody listens, and what is taken could break it.
-            if let (Some(watermark), Some(open), Some(longest)) = (watermark, self.open, self.longest) {
-                lane.run_ahead(watermark, self.msn, open.start + longest, &mut self.cuts);
+            if let (Some(watermark), Some(most)) = (watermark, most) {
+                lane.run_ahead(watermark, self.msn, most, &mut self.cuts);
             }
         }
         let passed = self.lanes.iter().map(Lane::passed).min().unwrap_or(u64::MAX);

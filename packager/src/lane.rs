@@ -266,7 +266,8 @@ impl Lane {
         cuts.push_back(Cut::Back { track: self.id });
     }
 
-    /// Cuts by its own length what is more than [`PATIENCE`] ahead of the reference, up to `most`.
+    /// Cuts by its own length what is more than [`PATIENCE`] ahead of the reference, up to `most`, where the open segment
+    /// may end.
     ///
     /// Only a sound, and only where it has passed all boundaries; `msn` is the segment that is open.
     pub(crate) fn run_ahead(&mut self, watermark: i64, msn: u64, most: i64, cuts: &mut VecDeque<Cut>) {

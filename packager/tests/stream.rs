@@ -542,9 +542,9 @@ fn sound_far_ahead_is_not_held_for_ever_and_far_behind_does_not_hold_the_picture
     let mut world = World::new();
     world.tracks(&set);
     let mut sources = sources(&set, 30);
-    world.feed(&mut sources, 14.0, 0.0);
+    world.feed(&mut sources, 14.2, 0.0);
     world.checks.lenient_dates = true;
-    // The sound runs on alone for a second and a half, then the picture comes.
+    // The sound runs on alone for more than a second, then the picture comes.
     let newest = |world: &World, dir: &str| {
         let list = world.list(dir);
         let last = list.segments.last().unwrap();
@@ -562,6 +562,19 @@ fn sound_far_ahead_is_not_held_for_ever_and_far_behind_does_not_hold_the_picture
     assert!(newest(&world, "v0") > newest(&world, "a0"));
     world.feed(&mut sources, 26.0, 0.0);
     assert_eq!(newest(&world, "v0").0, newest(&world, "a0").0);
+}
+
+/// As where encoders are overloaded, and the sound passes them by.
+#[test]
+fn a_picture_that_comes_seconds_after_its_sound_still_begins_segments_with_it() {
+    let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
+    let mut world = World::new();
+    world.tracks(&set);
+    let mut sources = sources(&set, 30);
+    for (until, ahead) in [(14.0, 0.0), (17.0, 1.3), (22.0, 2.4), (26.0, 0.0)] {
+        world.feed(&mut sources, until, -ahead);
+    }
+    world.assert_aligned(&set);
 }
 
 #[test]

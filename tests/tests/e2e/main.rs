@@ -44,6 +44,7 @@ mod transcode_alignment;
 mod transcode_fallback;
 mod transcode_footage;
 mod transcode_mutated;
+mod transcode_options;
 mod transcode_overload;
 mod transcode_page;
 mod transcode_sources;

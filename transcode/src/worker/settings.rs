@@ -51,7 +51,9 @@ impl Rates {
     /// A rung's rates, at most `cap` bits a second. Never above its peak, which the playlist advertises (AVP-40).
     pub(super) fn of(rung: &Rung, cap: u32) -> Self {
         let peak = rung.peak.min(cap).max(1);
-        let average = if rung.crf.is_some() { 0 } else { rung.bitrate.min(peak) };
+        // AV1's encoders take a peak beside an average only; the quality stops them all the same.
+        let no_average = rung.crf.is_some() && rung.codec != VideoCodec::Av1;
+        let average = if no_average { 0 } else { rung.bitrate.min(peak) };
         let buffer = u64::from(peak) * u64::from(rung.buffer_ms.max(1)) / 1_000;
         Self { average, peak, buffer: u32::try_from(buffer).unwrap_or(u32::MAX) }
     }

@@ -218,8 +218,9 @@ fn a_capped_quality_spends_less_on_an_easy_picture() {
 #[test]
 fn other_codecs_come_out_where_they_are_asked_for() {
     let clip = plain("testsrc2=s=320x180:r=30", &["-pix_fmt", "yuv420p", "-g", "10"]);
-    for (codec, start) in [(VideoCodec::H265, "hvc1"), (VideoCodec::Av1, "av01")] {
-        let said = run(&clip, Rung { codec, ..rung(16, 320, 180, 400_000) });
+    let codecs = [(VideoCodec::H265, "hvc1"), (VideoCodec::Av1, "av01")];
+    for ((codec, start), crf) in codecs.into_iter().flat_map(|codec| [(codec, None), (codec, Some(26))]) {
+        let said = run(&clip, Rung { codec, crf, ..rung(16, 320, 180, 400_000) });
         assert!(said.track(16).codec.rfc6381().starts_with(start), "{}", said.track(16).codec.rfc6381());
         assert!(said.fallbacks.is_empty(), "{:?}", said.fallbacks);
     }
