@@ -53,7 +53,8 @@ async fn draw() -> Outcome<Flashes> {
     let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"];
     let h264 = file("flashes-h264.mp4", &[&drawn[..], &h264, &["-pix_fmt", "yuv420p"]].concat()).await?;
     let from = h264.to_string_lossy().into_owned();
-    let again = ["-i", &from, "-c:a", "copy", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-preset", "ultrafast"];
+    let again =
+        ["-i", &from, "-c:a", "copy", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-preset", "ultrafast"];
     let options = "keyint=25:min-keyint=25:bframes=0:scenecut=0:log-level=error";
     let h265 = ["-c:v", "libx265", "-x265-params", options];
     let h265 = file("flashes-h265.mp4", &[&again[..], &h265].concat()).await?;

@@ -114,7 +114,8 @@ fn unit(buffer: &[u8]) -> Option<usize> {
         _ => {
             let head = buffer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
             let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-            let body = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            let body =
+                text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
             head + body.unwrap_or(0)
         }
     };

@@ -71,7 +71,8 @@ async fn publishers_over_rtsp_and_srt_and_a_lossy_transport_stream() -> Outcome 
         ("ingest.pull", &pulls),
     ])
     .await?;
-    let shape = Shape { delay: Duration::from_millis(10), loss_millionths: 10_000, seed: 7, ..Shape::default() };
+    let shape =
+        Shape { delay: Duration::from_millis(10), loss_millionths: 10_000, seed: 7, ..Shape::default() };
     let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let link = Link::udp(here(0), here(udp), shape).await?;
     let url = |name: &str| format!("rtsp://{rtsp}/live/{name}");

@@ -30,7 +30,7 @@ pub enum Pulled {
     Faulty {
         /// Left out: they could not be read.
         bad: u32,
-        /// With bytes missing: pictures that browsers decode are left out, others are taken as they were.
+        /// Taken as they were, with bytes missing.
         damaged: u32,
     },
 }

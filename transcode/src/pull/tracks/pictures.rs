@@ -19,9 +19,6 @@ enum Codec {
     Foreign(ForeignVideo),
 }
 
-/// Pictures in a row that are left out for damage. A source that calls all of its pictures damaged is believed no more.
-const TORN_MAX: u32 = 300;
-
 /// State of the video track.
 #[derive(Debug)]
 pub(super) struct Pictures {
@@ -36,8 +33,6 @@ pub(super) struct Pictures {
     waits: bool,
     /// The next keyframe may describe the configuration further.
     seeks_hdr: bool,
-    /// Pictures left out since the last whole one that was taken.
-    left_out: u32,
 }
 
 /// A picture, and what it says of its coding.
@@ -78,16 +73,11 @@ impl Pictures {
         let framing = if record { Framing::Lengths } else { Framing::Stream };
         let config = config_of(codec, framing, &header);
         let vpcc = Bytes::copy_from_slice(&vpcc(stream.profile));
-        Ok(Self { codec, framing, vpcc, config, told: false, waits: true, seeks_hdr: true, left_out: 0 })
+        Ok(Self { codec, framing, vpcc, config, told: false, waits: true, seeks_hdr: true })
     }
 
     /// Takes one packet.
     pub(super) fn packet(&mut self, packet: &Packet, out: &mut Vec<Found>) -> Result<(), Dropped> {
-        if self.is_torn(packet) {
-            self.waits = true;
-            self.left_out += 1;
-            return Ok(());
-        }
         let mut unit = self.unit(&packet.payload)?;
         self.describe(&mut unit);
         if let Some(config) = unit.changed.take() {
@@ -97,11 +87,7 @@ impl Pictures {
         self.seeks_hdr &= !unit.sync;
         let Some(config) = &self.config else { return Ok(()) };
         if !unit.has_picture || (self.waits && !unit.sync) {
-            self.left_out = self.left_out.saturating_add(1);
             return Ok(());
-        }
-        if !packet.damaged {
-            self.left_out = 0;
         }
         if !std::mem::replace(&mut self.told, true) {
             out.push(Found::Config(config.clone()));
@@ -119,12 +105,6 @@ impl Pictures {
             payload: unit.payload,
         }));
         Ok(())
-    }
-
-    /// Bytes are missing of a picture that browsers are to decode, which some give up for: it is left out, and what refers to
-    /// it, up to the next whole keyframe, as of a camera (RTSP-7). Pictures that are decoded here are good as they are.
-    const fn is_torn(&self, packet: &Packet) -> bool {
-        packet.damaged && !matches!(self.codec, Codec::Foreign(_)) && self.left_out < TORN_MAX
     }
 
     fn unit(&self, payload: &Bytes) -> Result<Unit, Dropped> {

@@ -101,27 +101,6 @@ fn a_container_s_record_is_taken_and_the_next_file_says_it_again_only_where_it_d
     assert_eq!((again.len(), frames(&again).len()), (2, 2));
 }
 
-/// RTSP-7: what browsers are to decode has no holes.
-#[test]
-fn a_damaged_picture_costs_those_up_to_the_next_whole_keyframe() {
-    let (mut tracks, _) = opened(&[stream(0, "h264", Vec::new())], false);
-    let [sps, pps] = sets();
-    let key = |dts, damaged| Packet { damaged, ..packet(TrackId::VIDEO, dts, annex_b(&[sps, pps, &IDR])) };
-    let other = |dts, damaged| Packet { damaged, ..packet(TrackId::VIDEO, dts, annex_b(&[&OTHER])) };
-    let packets =
-        vec![key(0, false), other(40, true), other(80, false), key(120, true), other(160, false), key(200, false)];
-    let out = all(&mut tracks, packets);
-    let times: Vec<_> = frames(&out).iter().map(|(nanos, ..)| *nanos).collect();
-    assert_eq!(times, [0, 200]);
-    let mut said = Vec::new();
-    tracks.tell_faults(&mut said);
-    assert_eq!(said, [Pulled::Faulty { bad: 0, damaged: 2 }]);
-    // One that calls everything damaged is taken as it is after a while.
-    let endless = (0..400).map(|n| key(1_000 + n, true)).collect();
-    assert!(frames(&all(&mut tracks, endless)).len() >= 90);
-    assert_eq!(frames(&all(&mut tracks, vec![key(2_000, false), key(2_040, true), key(2_080, false)])).len(), 2);
-}
-
 #[test]
 fn adts_becomes_raw_frames_with_times_of_their_own() {
     let (mut tracks, _) = opened(&[stream(1, "aac", Vec::new())], false);
