@@ -207,7 +207,8 @@ function protocols() {
   const counts = {};
   const media = ({ name }) => /\.(m4s|mp4|m3u8)$/.test(new URL(name).pathname);
   for (const { nextHopProtocol } of performance.getEntriesByType('resource').filter(media)) {
-    counts[nextHopProtocol] = (counts[nextHopProtocol] ?? 0) + 1;
+    // A request that was given up, or whose answer never came, was carried by none.
+    if (nextHopProtocol) counts[nextHopProtocol] = (counts[nextHopProtocol] ?? 0) + 1;
   }
   return counts;
 }
