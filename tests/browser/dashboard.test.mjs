@@ -78,6 +78,10 @@ test("a stream's page: why it suffers, charts that move, what happened", async (
   await page.locator('.chart canvas').nth(11).waitFor();
   assert.match(await text(page, '.reasons'), /48.2 of 60.0 frames a second/);
   assert.match(await text(page, '.timeline'), /The publisher returned after 2.1 s/);
+  const ways = page.getByRole('region', { name: 'Sources and targets' });
+  assert.match(await ways.innerText(), /push:backup took over from rtsp/);
+  assert.match(await ways.innerText(), /10\.0\.0\.5 refuses connections/);
+  assert.match(await ways.innerText(), /refuses the key\. Tried again after 15/);
   await page.locator('.groups li.ill', { hasText: 'edge-b' }).waitFor();
   assert.equal(await page.locator('.groups li.ill').count(), 1, 'the viewers of one edge wait, and no others');
   const output = page.locator('.chart output').first();

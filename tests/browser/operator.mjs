@@ -18,6 +18,15 @@ const WHY = {
   stalled: 'No media has come for 4.1 s.',
   reconnecting: 'The publisher was lost; it is waited for.',
 };
+/** A stream with a camera that cannot be fetched, and a target that refuses. */
+const WAYS = {
+  sources: [
+    { name: 'rtsp', state: 'absent', protocol: null, encoder: '', standby: null, last_end: 'lost', problem: '10.0.0.5 refuses connections: is the camera on, and is this its RTSP port?' },
+    { name: 'push:backup', state: 'on-air', protocol: 'rtmp', encoder: 'obs-output module', standby: null, last_end: null, problem: null },
+  ],
+  last_switch: { from: 'rtsp', to: 'push:backup', reason: 'left', text: 'The source before it left.' },
+  push: [{ target: 'example', state: 'failed', reason: 'The server refuses the key.', again_millis: 15_000, bitrate: 0, dropped: 0, failures: 3 }],
+};
 const GOP = {
   advice: 'keyframe-interval',
   text: 'The keyframe interval is 10.0 s, so segments are long and players start late: set Keyframe Interval to 1 s (OBS: Settings → Output → Streaming, Advanced mode).',
@@ -106,6 +115,7 @@ export class Operator {
         ],
         tick: { frames_in: 60, frames_out: 120, cpu_share: 0.21, preset: 'veryfast', decoder: 'software', encoders: ['software'], rungs: [{ track: 16, frames: 60, bits: 2790000, speed: 3.9 }, { track: 17, frames: 60, bits: 1388000, speed: 6.1 }], sound: [] },
       },
+      ...(i === 3 ? WAYS : { sources: [], last_switch: null, push: [] }),
       advice: i === 0 && this.gop ? [{ ...GOP, since: at - 41_000 }] : [], last_end: null, live_since: this.began,
       health: { state, since: at - 65_000, reasons: WHY[state] ? [{ reason: state, severity: state === 'degraded' ? 'warning' : 'critical', text: WHY[state], since: at - 65_000 }] : [] },
       score: score === null ? null : {

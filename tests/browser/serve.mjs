@@ -16,10 +16,11 @@ function locate(pathname) {
   return /^\/[a-z-]+\.html$/.test(clean) ? join(here, 'pages', clean) : undefined;
 }
 
-/** Resolves with `{ origin, close }`. */
-export async function serve() {
+/** Resolves with `{ origin, close }`. `more` are further files by their paths. */
+export async function serve(more = {}) {
   const server = createServer(async (request, response) => {
-    const file = locate(new URL(request.url, 'http://localhost').pathname);
+    const { pathname } = new URL(request.url, 'http://localhost');
+    const file = more[pathname] ?? locate(pathname);
     const found = file && (await stat(file).catch(() => undefined));
     if (!found?.isFile()) {
       response.writeHead(404).end();

@@ -6,7 +6,9 @@ usage: server.py PORT [USER:PASSWORD]
   /pcmu  H.264 and G.711                               /gop5  H.264 with keyframes every five seconds and no sound
   /opus  H.264 and Opus                                /bframes  H.264 with B-frames
   /lossy H.264 of which one packet in fifty is missing
-  /mjpeg JPEG pictures and G.726                       /file  what RTSP_FILE names, an MP4 of H.264 and AAC
+  /mjpeg JPEG pictures and G.726                       /sizes H.264 that goes from one size to another every five seconds
+  /file  what RTSP_FILE names, an MP4 of H.264 and AAC /file-pcmu  the same with its sound as G.711
+  /file-h265  what RTSP_FILE_H265 names, an MP4 of H.265 and AAC
 """
 import os
 import sys
@@ -41,13 +43,36 @@ MOUNTS = {
     "/lossy": f"{PICTURE} ! {x264().replace(' name=pay0', '')} ! identity drop-probability=0.02 name=pay0",
     "/mjpeg": f"{PICTURE} ! jpegenc ! rtpjpegpay name=pay0 pt=26 audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! avenc_g726 bitrate=32000 ! rtpg726pay force-aal2=false name=pay1 pt=99",
 }
+SIZES = [(320, 240), (640, 480)]
+SIZED = "/sizes"
+MOUNTS[SIZED] = f"videotestsrc is-live=true ! videoscale ! capsfilter name=size caps={RAW} ! {x264()} {SOUND} ! {AAC}"
 
 
-if os.environ.get("RTSP_FILE"):
-    MOUNTS["/file"] = (
-        f"filesrc location={os.environ['RTSP_FILE']} ! qtdemux name=d d.video_0 ! queue ! h264parse ! "
-        "rtph264pay name=pay0 pt=96 config-interval=-1 d.audio_0 ! queue ! aacparse ! rtpmp4gpay name=pay1 pt=97"
+def of_file(location, codec, sound):
+    return (
+        f"filesrc location={location} ! qtdemux name=d d.video_0 ! queue ! {codec}parse ! "
+        f"rtp{codec}pay name=pay0 pt=96 config-interval=-1 d.audio_0 ! queue ! aacparse ! {sound}"
     )
+
+
+PCMU = "avdec_aac ! audioconvert ! audioresample ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
+if os.environ.get("RTSP_FILE"):
+    MOUNTS["/file"] = of_file(os.environ["RTSP_FILE"], "h264", "rtpmp4gpay name=pay1 pt=97")
+    MOUNTS["/file-pcmu"] = of_file(os.environ["RTSP_FILE"], "h264", PCMU)
+if os.environ.get("RTSP_FILE_H265"):
+    MOUNTS["/file-h265"] = of_file(os.environ["RTSP_FILE_H265"], "h265", "rtpmp4gpay name=pay1 pt=97")
+
+
+def change_size(_, media):
+    size = media.get_element().get_by_name("size")
+
+    def change(turn):
+        width, height = SIZES[turn % len(SIZES)]
+        size.set_property("caps", Gst.Caps.from_string(f"video/x-raw,format=I420,width={width},height={height},framerate=25/1"))
+        GLib.timeout_add_seconds(5, change, turn + 1)
+        return False
+
+    GLib.timeout_add_seconds(5, change, 1)
 
 
 def main():
@@ -67,6 +92,8 @@ def main():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {launch} )")
         factory.set_shared(True)
+        if path == SIZED:
+            factory.connect("media-configure", change_size)
         if credentials:
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_permission_for_role("viewer", "media.factory.access", True)

@@ -291,6 +291,7 @@ impl Assembly {
             return;
         }
         self.has_settled = true;
+        self.clocks.settle_by_arrivals();
         for waiting in std::mem::take(&mut self.waiting) {
             self.give(waiting);
         }

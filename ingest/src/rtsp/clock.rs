@@ -1,7 +1,7 @@
 //! The RTP clocks of a session's tracks on one axis, and how late its frames come (RTSP-30..36).
 //!
-//! Until both tracks have told their clock's relation to the sender's by a sender report, first arrivals say how they
-//! lie to each other. The sender's own wall clock is believed only where it agrees with ours for half a minute.
+//! Until both tracks have told their clock's relation to the sender's by a sender report, arrivals say how they lie to each
+//! other: not single ones, which may be late, but the soonest. The sender's own wall clock is believed only where it agrees with ours for half a minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -47,12 +47,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// The sender's wall clock in nanoseconds since 1970, unrolled beyond 2036 (RTSP-30); `None` where it has none.
+    /// The sender's wall clock in nanoseconds since 1970, unrolled beyond 2036 (RTSP-30); `None` where it has none, and where
+    /// it knows whole seconds only: sound would be off by up to one, and arrivals are off by far less.
     fn unix(&self) -> Option<i64> {
         let seconds = (self.ntp >> 32) as i64;
         let fraction = i64::from(self.ntp as u32);
         let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
-        (self.ntp != 0).then(|| (seconds + era - NTP_TO_UNIX) * SECOND + ((fraction * SECOND) >> 32))
+        (fraction != 0).then(|| (seconds + era - NTP_TO_UNIX) * SECOND + ((fraction * SECOND) >> 32))
     }
 }
 
@@ -64,6 +65,8 @@ struct Track {
     newest: Option<(u32, i64)>,
     /// An unrolled timestamp and where it lies on the axis, in nanoseconds.
     anchor: Option<(i64, i64)>,
+    /// How much sooner than the anchor says a packet came at best, as a negative number of nanoseconds.
+    soonest: i64,
     /// An unrolled timestamp and the sender's wall clock then, in nanoseconds.
     report: Option<(i64, i64)>,
     contradictions: u8,
@@ -130,6 +133,7 @@ impl Clocks {
             rate: i64::from(*rate).max(1),
             newest: None,
             anchor: None,
+            soonest: 0,
             report: None,
             contradictions: 0,
         };
@@ -160,6 +164,7 @@ impl Clocks {
         let arrived = nanos(now.saturating_duration_since(start));
         let is_first = track.anchor.is_none();
         track.anchor.get_or_insert((unrolled, arrived));
+        track.soonest = track.soonest.min(arrived - track.on_axis(unrolled));
         if is_first {
             // Many senders report right before their first packet: what they said counts from here on.
             self.compare(now);
@@ -170,7 +175,7 @@ impl Clocks {
     /// Begins a track anew: another sender took its place (RTSP-36). Its first packet lies where it arrives.
     pub(super) fn restart(&mut self, track: usize) {
         if let Some(track) = self.tracks.get_mut(track) {
-            (track.newest, track.anchor, track.report) = (None, None, None);
+            (track.newest, track.anchor, track.soonest, track.report) = (None, None, 0, None);
         }
         self.compared = false;
     }
@@ -187,6 +192,23 @@ impl Clocks {
     /// It is known how the tracks lie to each other, or there is but one.
     pub(super) fn is_settled(&self) -> bool {
         self.compared || self.follower.is_none()
+    }
+
+    /// Nobody has said how the tracks lie to each other: the packets that came soonest say it (RTSP-39).
+    pub(super) fn settle_by_arrivals(&mut self) {
+        if !self.compared {
+            self.go_by_arrivals();
+        }
+    }
+
+    fn go_by_arrivals(&mut self) {
+        let soonest = |track: &Track| track.anchor.map(|_| track.soonest);
+        let Some(follower) = self.follower else { return };
+        let leader = self.tracks.iter().enumerate().find(|(index, _)| *index != follower);
+        let leader = leader.and_then(|(_, leader)| soonest(leader));
+        if let (Some(leader), Some(followed)) = (leader, self.tracks.get(follower).and_then(soonest)) {
+            self.shift = [followed - leader; 2];
+        }
     }
 
     /// Takes a sender report that came at `now`.
@@ -231,6 +253,9 @@ impl Clocks {
         let first = !std::mem::replace(&mut self.compared, true);
         let away = (wanted - self.shift[0]).abs();
         if wanted.abs() >= UNRELATED {
+            if first {
+                self.go_by_arrivals();
+            }
             return;
         }
         if first && age <= STEP_WITHIN {

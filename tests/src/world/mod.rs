@@ -4,12 +4,14 @@ mod browser;
 pub mod busy;
 mod clips;
 mod ffmpeg;
+mod flashes;
 pub mod ladder;
 mod nats;
 mod ports;
 pub mod room;
 mod rtsp;
 mod server;
+mod spoiler;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
@@ -17,10 +19,12 @@ use std::path::{Path, PathBuf};
 pub use browser::{Player, browse};
 pub use clips::Drawing;
 pub use ffmpeg::{Decoded, Push, decode, probe};
+pub use flashes::{Flashes, Heard, heard, skew};
 pub use nats::Nats;
 pub use ports::{free_port, free_udp_port};
-pub use rtsp::{RtspPush, RtspServer, flashes, skew};
+pub use rtsp::{RtspPush, RtspServer};
 pub use server::{Publishing, Server, Setting, binary, run_program};
+pub use spoiler::{Reports, Spoil, Spoiler};
 
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {

@@ -4,6 +4,7 @@
 mod analytics;
 mod bframes_gop_fps;
 mod browser;
+mod camera_faults;
 mod cluster;
 mod codecs;
 mod conformance;
@@ -17,6 +18,7 @@ mod footage;
 mod hdr;
 mod hostile;
 mod http3;
+mod in_step;
 mod live_faults;
 mod namespaces;
 #[expect(unreachable_pub, reason = "a module that two tests share")]

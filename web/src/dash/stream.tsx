@@ -7,6 +7,7 @@ import { type Group, type Grouping, groupSuffers, pooled } from './groups';
 import { Empty, Fact, Glyph, Score, State, Thumbnail, Timeline, toneOf } from './parts';
 import * as store from './store';
 import type { Health, Session, Share, Stream } from './types';
+import { Ways } from './ways';
 
 export function StreamPage({ name }: { name: string }) {
   const stream = store.stream.value;
@@ -35,6 +36,7 @@ export function StreamPage({ name }: { name: string }) {
         <div class="side">
           <Player stream={stream} live={health.state !== 'ended' && health.state !== 'offline'} />
           <Doctor stream={stream} />
+          <Ways stream={stream} />
         </div>
         <div class="main">
           <Why health={health} />

@@ -84,6 +84,20 @@ export interface Transcode {
   last_loss: unknown;
   tick: { cpu_share?: number | null; preset?: string; decoder?: string; encoders?: string[]; rungs: RungTick[] } | null;
 }
+export interface Source {
+  name: string;
+  state: 'absent' | 'standby' | 'on-air';
+  protocol: string | null;
+  encoder: string;
+  problem: string | null;
+}
+export interface Target {
+  target: string;
+  state: 'connecting' | 'live' | 'failed' | 'ended';
+  reason?: string;
+  again_millis?: number;
+  bitrate: number;
+}
 export interface Stream {
   name: string;
   state: 'starting' | 'live' | 'reconnecting' | 'ended';
@@ -106,6 +120,9 @@ export interface Stream {
     codecs: string[];
     dropped: number;
   };
+  sources?: Source[];
+  last_switch?: { from: string | null; to: string; text: string } | null;
+  push?: Target[];
   transcode: Transcode | null;
   advice: Advice[];
   last_end: string | null;

@@ -197,8 +197,8 @@ fn sound_lies_where_the_reports_of_both_tracks_say() {
     camera.sound(0, 100);
     assert!(camera.frames().is_empty(), "frames wait for reports");
     // The sound of the first packet was captured with the first picture, and came 100 ms later.
-    camera.report(0, 5_000, u32::MAX - 9_000, 120);
-    camera.report(1, 5_000, 0, 130);
+    camera.report(0, 5_250, u32::MAX - 9_000, 120);
+    camera.report(1, 5_250, 0, 130);
     assert_eq!(camera.frames(), [(0, 0, 0, true), (1, 0, 0, true), (1, 21, 21, true)]);
 }
 

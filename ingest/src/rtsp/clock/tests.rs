@@ -63,8 +63,11 @@ fn the_wall_clock_of_a_report_is_read() {
     let later = clocks.unroll(VIDEO, 3_000_045_000, now);
     assert_eq!(clocks.tracks[VIDEO].sent(later), Some((UNIX + 500) * MILLI));
     // 2036-02-07T06:28:16Z begins the next era.
-    assert_eq!(Report { ntp: 1 << 32, ..report }.unix(), Some(((1 << 32) + 1 - NTP_TO_UNIX) * SECOND));
+    let half = SECOND / 2;
+    let next = Report { ntp: 1 << 32 | 1 << 31, ..report };
+    assert_eq!(next.unix(), Some(((1 << 32) + 1 - NTP_TO_UNIX) * SECOND + half));
     assert_eq!(Report { ntp: 0, ..report }.unix(), None);
+    assert_eq!(Report { ntp: NTP & !0xffff_ffff, ..report }.unix(), None, "whole seconds say too little");
 }
 
 #[test]
@@ -80,6 +83,25 @@ fn first_arrivals_hold_until_both_tracks_reported() {
     assert!(world.clocks.is_settled());
     assert_eq!(world.packet(AUDIO, 740, 160), -260);
     assert_eq!(world.packet(VIDEO, 1_040, 160), 40);
+}
+
+/// RTSP-39: a first packet that was held up says nothing; the soonest of the first second do.
+#[test]
+fn without_reports_the_soonest_arrivals_say_how_tracks_lie() {
+    let mut world = World::new();
+    assert_eq!(world.packet(VIDEO, 1_000, 0), 0);
+    // It was captured with the picture and is held up by 120 ms; the next ones by 30.
+    assert_eq!(world.packet(AUDIO, 1_000, 120), 120);
+    world.packet(AUDIO, 1_021, 120);
+    world.packet(AUDIO, 1_100, 130);
+    world.packet(VIDEO, 1_200, 200);
+    world.clocks.settle_by_arrivals();
+    assert_eq!(world.packet(AUDIO, 1_200, 230), 230);
+    // Reports know better.
+    world.report(VIDEO, 1_200, 1_200, 240);
+    world.report(AUDIO, 1_200, 1_200, 240);
+    world.clocks.settle_by_arrivals();
+    assert_eq!(world.packet(AUDIO, 1_300, 330), 300);
 }
 
 /// ffmpeg reports right before the first packet of each track.

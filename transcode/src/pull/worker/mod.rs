@@ -32,6 +32,8 @@ use pace::Pace;
 const CHUNK: usize = 64 << 10;
 /// Messages with bytes of the source that wait for the demuxer.
 const FED: usize = 64;
+/// Schemes over which some of what is sent may not come.
+const LOSSY: [&str; 4] = ["udp", "rtp", "srt", "rist"];
 /// Media that is looked at to find out what it is, in microseconds and bytes; a source that is live goes on meanwhile.
 const ANALYZE_MICROS: u32 = 1_500_000;
 const PROBE_BYTES: u32 = 2_000_000;
@@ -177,12 +179,16 @@ impl Read for Fed {
 fn work(job: &Job, files: Vec<File>, fed: Receiver<Bytes>, out: &mut Output) -> Result<(), PullError> {
     match &job.source {
         Source::Fed { format } => {
-            let options = [probing(), vec![("format_whitelist".into(), format.clone())]].concat();
+            let options = [probing(), whole(), vec![("format_whitelist".into(), format.clone())]].concat();
             let mut input = Input::read(Fed { bytes: fed, rest: Bytes::new() }, &options)?;
             Carry::new(job, out, None).all(&mut input)
         }
         Source::Url { url, protocols, options, paced } => {
             let mut all = probing();
+            let scheme = url.0.split(':').next().unwrap_or_default();
+            if LOSSY.iter().any(|lossy| scheme.eq_ignore_ascii_case(lossy)) {
+                all.extend(whole());
+            }
             all.push(("protocol_whitelist".into(), protocols.clone()));
             all.extend(options.iter().map(|(key, value)| (key.clone(), value.0.clone())));
             let mut input = Input::open(&url.0, &all)?;
@@ -195,6 +201,11 @@ fn work(job: &Job, files: Vec<File>, fed: Receiver<Bytes>, out: &mut Output) -> 
             still::show(file, name, *size, *fps, out)
         }
     }
+}
+
+/// Packets with bytes missing are left out before they are parsed: Chromium gives up on AAC with a hole in it.
+fn whole() -> Vec<(String, String)> {
+    vec![("fflags".into(), "+discardcorrupt".into())]
 }
 
 fn probing() -> Vec<(String, String)> {

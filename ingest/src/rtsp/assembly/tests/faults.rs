@@ -169,12 +169,14 @@ const HOUR: i64 = 3_600_000;
 fn clocks_that_lie_bend_no_timeline() {
     let none: Reports = |_, _| None;
     let right: Reports = |_, at| Some(ntp(at));
-    let cases: [(&str, [i64; 2], Reports); 11] = [
+    let cases: [(&str, [i64; 2], Reports); 13] = [
         ("nothing is wrong", [0; 2], right),
         ("no reports", [0; 2], none),
         ("reports of zero", [0; 2], |_, _| Some(0)),
         ("reports that count since the start", [0; 2], |_, at| Some(ntp(at) - ntp(-3_000))),
         ("reports of any time", [0; 2], |track, at| Some(ntp(at * 7_919 % 1_000_003 * (track as i64 + 1)))),
+        ("reports of whole seconds", [0; 2], |_, at| Some(ntp(at) & !0xffff_ffff)),
+        ("reports of whole seconds, rounded", [0; 2], |_, at| Some(ntp(at + 500) & !0xffff_ffff)),
         ("an hour off", [0; 2], |_, at| Some(ntp(at + HOUR))),
         ("sound an hour off", [0; 2], |track, at| Some(ntp(at + track as i64 * HOUR))),
         ("a clock that is set by an hour", [0; 2], |_, at| {
