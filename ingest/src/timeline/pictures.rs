@@ -202,7 +202,7 @@ impl Pictures {
                         return Placing::Break;
                     }
                     Verdict::Missing(missing) => {
-                        self.counts.add(Anomaly::Gap);
+                        self.counts.add_many(Anomaly::Gap, u32::try_from(missing).unwrap_or(u32::MAX));
                         self.place_on_grid(placed, frame, missing * frame);
                     }
                     Verdict::Lost => {

@@ -85,12 +85,16 @@ const FAULTS: [(&str, &str, &[&str], &str); 5] = [
     ),
     ("gaps", "testsrc2=size=320x180:rate=30,select='gte(mod(n,90),9)'", &["-g", "27"], "missing-frames"),
     // Sound is stamped 200 ms later than it comes, and not held until its picture is there.
-    ("offset", "testsrc2=size=320x180:rate=25", &["-g", "25", "-max_interleave_delta", "1"], "audio-offset"),
+    (
+        "offset",
+        "testsrc2=size=320x180:rate=25",
+        &["-g", "25", "-af", "asetpts=PTS+0.2/TB", "-max_interleave_delta", "1"],
+        "audio-offset",
+    ),
 ];
 
 fn push_faulty(server: &Server, name: &str, picture: &str, more: &[&str]) -> Outcome<Push> {
-    let offset = if name == "offset" { "0.2" } else { "0" };
-    let sources = ["-re", "-f", "lavfi", "-i", picture, "-re", "-itsoffset", offset, "-f", "lavfi", "-i"];
+    let sources = ["-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i"];
     let sound = ["sine=frequency=440:sample_rate=48000", "-fps_mode", "passthrough"];
     let video = ["-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "1"];
     let plain = ["-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k"];
