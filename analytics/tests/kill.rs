@@ -27,7 +27,12 @@ fn the_writer() {
     let mut out = std::io::stdout().lock();
     for number in first.. {
         let key = format!("live/show/{number}");
-        let session = SessionRecord { key, stream: "live/show".into(), span: [number, number + 1], ..SessionRecord::default() };
+        let session = SessionRecord {
+            key,
+            stream: "live/show".into(),
+            span: [number, number + 1],
+            ..SessionRecord::default()
+        };
         store.write(Write::Session(session));
         writeln!(out, "wrote {number}").unwrap();
         out.flush().unwrap();
@@ -61,7 +66,8 @@ fn a_kill_costs_no_more_than_the_last_second_and_leaves_the_file_whole() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Killed at another point of its batches each time.
         let enough = A_SECOND + kill * 177;
-        let numbers = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("wrote ")?.parse::<i64>().ok());
+        let numbers =
+            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("wrote ")?.parse::<i64>().ok());
         let newest = numbers.take(usize::try_from(enough).unwrap()).last().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
