@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
 # toolchain is installed first (scripts/setup.sh says what).
 
-.PHONY: help demo demo-edge test check bench build web obs-check sessions-check fuzz audit sbom sim soak clean
+.PHONY: help demo demo-edge test check bench build web obs-check sessions-check api-check fuzz audit sbom sim soak clean
 
 CARGO ?= cargo
 # Where cargo puts what it builds.
@@ -19,6 +19,7 @@ help:
 	@echo 'make sessions-check  twenty sessions with stalls: what the server says of them beside what their pages measured'
 	@echo 'make sim        packager, relay, edges and players under a virtual clock: SEEDS (2000) cases'
 	@echo 'make soak       five streams, a ladder, two edges, SOAK_PLAYERS (500) for SOAK_SECONDS (3600): what grows?'
+	@echo 'make api-check  schemathesis asks a running server for everything that the document of /api/v1 promises'
 	@echo 'make audit      known faults of every dependency (needs the network; says which lists it could not ask)'
 	@echo 'make sbom       what the program is made of, as CycloneDX: target/sbom'
 	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS (60) each; better with a nightly compiler'
@@ -73,6 +74,13 @@ sessions-check: build
 fuzz:
 	@scripts/setup.sh build fuzz
 	fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+# The operator's API beside its own document, by a public tool.
+api-check: web
+	@scripts/setup.sh build demo api
+	$(CARGO) build --locked -p aqueduct
+	scripts/api-check.sh $(TARGET)/debug/aqueduct $(TARGET)/schemathesis/bin/schemathesis --phases examples,coverage,fuzzing \
+	    --max-examples $(or $(EXAMPLES),50)
 
 # As many cases of the simulation as are asked for, optimised; `SEED=N` runs one and tells of it.
 sim:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian or Ubuntu machine and says what it does; with everything there it installs
-# nothing. Usage: scripts/setup.sh build|demo|test|check|bench|fuzz|audit|sbom …
+# nothing. Usage: scripts/setup.sh build|demo|test|check|bench|fuzz|audit|sbom|api …
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -142,6 +142,15 @@ cargo_tool() { # COMMAND VERSION [FLAG…]
   CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug "$name@$version" "$@"
 }
 
+# A tool of PyPI, in a folder of its own beside what is built.
+python_tool() { # COMMAND PACKAGE VERSION
+  local folder="${CARGO_TARGET_DIR:-target}/$1"
+  [ -x "$folder/bin/$1" ] && "$folder/bin/$1" --version | grep -qF "$3" && return
+  say "installing $2 $3 from PyPI"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check "$2==$3"
+}
+
 for goal in "$@"; do
   case $goal in
     build) want cc build-essential; want node nodejs; want npm npm; want_libav ;;
@@ -150,6 +159,7 @@ for goal in "$@"; do
     check) want_venv ;;
     fuzz) ;;
     audit | sbom) want npm npm ;;
+    api) want python3 python3; python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); want curl curl ;;
     bench) want ffmpeg ffmpeg; want nginx nginx libnginx-mod-rtmp; want wrk wrk ;;
     obs) want obs obs-studio obs-plugins; want xvfb-run xvfb xauth libgl1-mesa-dri; want ffmpeg ffmpeg; want chromium chromium ;;
     *) say "unknown goal $goal"; exit 2 ;;
@@ -164,6 +174,7 @@ for goal in "$@"; do
     check) need_component fmt rustfmt; need_component clippy clippy; cargo_tool cargo-deny 0.20.2 --no-default-features ;;
     fuzz) cargo_tool cargo-fuzz 0.13.2 ;;
     audit) cargo_tool cargo-deny 0.20.2 --no-default-features; cargo_tool cargo-audit 0.22.2 ;;
+    api) python_tool schemathesis schemathesis 4.32.5 ;;
     sbom) cargo_tool cargo-cyclonedx 0.5.9 ;;
   esac
 done

@@ -2,6 +2,7 @@
 //! should change. Pure: one [`Second`] in, a [`Health`] that can be looked at.
 
 mod judge;
+mod steady;
 #[cfg(test)]
 mod tests;
 
@@ -145,6 +146,16 @@ pub struct Second {
     pub black: u32,
     /// For how long the picture has stood still, in seconds.
     pub frozen: u32,
+    /// How far apart the earliest and the latest frames come, in microseconds.
+    pub scatter: Option<i64>,
+    /// How much faster than ours the source's clock runs, in millionths.
+    pub drift_ppm: Option<i32>,
+    /// Timestamps that stepped back.
+    pub backward: u32,
+    /// Packets that were lost on the way, and all that were sent.
+    pub packets: (u64, u64),
+    /// The greatest true peak of the sound that is encoded here, in dBTP.
+    pub true_peak: Option<f64>,
 }
 
 /// One second of the past, as far as judgements need it.
@@ -158,6 +169,9 @@ struct Past {
     late_parts: bool,
     parts: u32,
     low: bool,
+    backward: u32,
+    packets: (u64, u64),
+    true_peak: Option<f64>,
 }
 
 /// Something that is so, and for how many seconds it has been or not been.
@@ -190,6 +204,8 @@ pub struct Health {
     other_grid: (u32, u32),
     /// Seconds of `age` at which the uplink stalled.
     stalls: VecDeque<u32>,
+    /// Microseconds between sync samples of late.
+    intervals: VecDeque<i64>,
 }
 
 impl Health {
@@ -269,7 +285,11 @@ impl Health {
             late_parts,
             parts: second.parts,
             low,
+            backward: second.backward,
+            packets: second.packets,
+            true_peak: second.true_peak,
         });
+        self.note_interval(second);
         self.expect_rate(second.grid_millifps);
     }
 

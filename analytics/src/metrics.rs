@@ -72,6 +72,8 @@ pub struct Metrics {
     anomalies: Family<ByType, Total>,
     fps: Family<ByStream, Reading>,
     skew: Family<ByStream, Reading>,
+    scatter: Family<ByStream, Reading>,
+    drift: Family<ByStream, Reading>,
     rtt: Family<ByStream, Reading>,
     parts: Family<ByKind, Total>,
     part_bytes: Family<ByKind, Total>,
@@ -122,6 +124,8 @@ impl Default for Metrics {
             anomalies: Family::default(),
             fps: Family::default(),
             skew: Family::default(),
+            scatter: Family::default(),
+            drift: Family::default(),
             rtt: Family::default(),
             parts: Family::default(),
             part_bytes: Family::default(),
@@ -192,6 +196,14 @@ impl Metrics {
             Unit::Seconds,
             self.skew.clone(),
         );
+        r.register_with_unit(
+            "ingest_arrival_scatter",
+            "How far apart the earliest and the latest frames of ten seconds come",
+            Unit::Seconds,
+            self.scatter.clone(),
+        );
+        let help = "How much faster than ours the source's clock runs, over five minutes";
+        r.register_with_unit("ingest_clock_drift", help, Unit::Ratios, self.drift.clone());
         r.register_with_unit("ingest_rtt", "Round trip to the publisher", Unit::Seconds, self.rtt.clone());
     }
 
@@ -335,6 +347,8 @@ impl Metrics {
         let label = ByStream { stream: stream.to_string() };
         self.fps.remove(&label);
         self.skew.remove(&label);
+        self.scatter.remove(&label);
+        self.drift.remove(&label);
         self.rtt.remove(&label);
         self.viewers.remove(&label);
         self.qoe.score.remove(&label);
@@ -362,6 +376,12 @@ impl Metrics {
         }
         if let Some(skew) = tick.skew_micros {
             self.skew.get_or_create(&label).set(skew as f64 / 1e6);
+        }
+        if let Some(scatter) = tick.scatter_micros {
+            self.scatter.get_or_create(&label).set(scatter as f64 / 1e6);
+        }
+        if let Some(ppm) = tick.drift_ppm {
+            self.drift.get_or_create(&label).set(f64::from(ppm) / 1e6);
         }
         if let Some(rtt) = tick.rtt_micros {
             self.rtt.get_or_create(&label).set(rtt as f64 / 1e6);

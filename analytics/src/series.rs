@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 const KEPT: usize = 900;
 
 /// The columns, in the order in which seconds are sent.
-pub const COLUMNS: [&str; 21] = [
+pub const COLUMNS: [&str; 23] = [
     "bitrate",
     "fps",
     "keyframe_interval",
@@ -31,6 +31,8 @@ pub const COLUMNS: [&str; 21] = [
     "latency_relay",
     "latency_edge",
     "latency_player",
+    "arrival_scatter",
+    "clock_drift",
 ];
 
 /// One second; NaN is not known.

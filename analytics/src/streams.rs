@@ -170,6 +170,7 @@ impl Streams {
             | Event::PackagerEnded { stream, .. }
             | Event::StreamExpired { stream }
             | Event::Push { stream, .. }
+            | Event::Srt { stream, .. }
             | Event::Part { stream, .. } => {
                 if let Some(entry) = self.entries.get_mut(stream) {
                     entry.heard_at = now;
@@ -199,7 +200,6 @@ impl Streams {
             | Event::Cluster(_)
             | Event::Relay(_)
             | Event::Pull { .. }
-            | Event::Srt { .. }
             | Event::Report(_)
             | Event::Throttled { .. } => {}
         }

@@ -5,7 +5,7 @@ mod minute;
 
 use std::collections::VecDeque;
 
-use aqueduct_common::event::{Anomaly, Event, RungState, Transcode};
+use aqueduct_common::event::{Anomaly, Event, Protocol, RungState, Transcode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +21,8 @@ use minute::MinuteSoFar;
 
 /// What happened to a stream that is remembered.
 const HAPPENED: usize = 200;
+/// About what an RTP packet carries of a picture, in bytes.
+const RTP_PAYLOAD: u64 = 1_200;
 /// Shares of viewers that are told one by one.
 const SHARES: usize = 12;
 
@@ -112,7 +114,7 @@ impl Watch {
                     format!("The publisher left: {}.", end_label(*reason).replace('_', " ")),
                 );
             }
-            Event::Ingest { tick, .. } => {
+            Event::Ingest { tick, protocol, .. } => {
                 second.ticks += 1;
                 second.bytes += tick.bytes;
                 second.frames += tick.video_frames;
@@ -122,9 +124,25 @@ impl Watch {
                 second.key_interval = tick.keyframe_interval_micros;
                 second.skew = tick.skew_micros;
                 second.rtt = tick.rtt_micros;
+                // A source that is fetched hands out its media in pieces, as it was made to.
+                second.scatter = tick.scatter_micros.filter(|_| *protocol != Protocol::Pull);
+                second.drift_ppm = tick.drift_ppm;
+                if *protocol == Protocol::Rtsp {
+                    second.packets.1 += tick.bytes / RTP_PAYLOAD;
+                }
                 self.content.ingest(tick);
             }
             Event::Anomaly { kind: Anomaly::Gap, count, .. } => second.missing += count,
+            Event::Anomaly { kind: Anomaly::NonMonotonic, count, .. } => second.backward += count,
+            Event::Anomaly { kind: Anomaly::PacketLost, count, .. } => {
+                second.packets.0 += u64::from(*count);
+                second.packets.1 += u64::from(*count);
+            }
+            Event::Srt { tick, .. } => {
+                second.packets.0 += tick.lost;
+                // Those that come again are told of among those that came.
+                second.packets.1 += tick.packets + tick.dropped;
+            }
             Event::Part { lag_micros, .. } => {
                 second.parts += 1;
                 second.part_lag = Some(second.part_lag.unwrap_or_default().max(*lag_micros));
@@ -150,6 +168,8 @@ impl Watch {
                 self.second.speed = slowest;
                 self.second.backlog = Some(tick.backlog_millis);
                 self.second.unencoded += tick.dropped;
+                let peaks = tick.sound.iter().filter_map(|sound| sound.true_peak);
+                self.second.true_peak = peaks.reduce(f64::max);
                 self.content.sound(&tick.sound);
             }
             Transcode::Rung { track, state, reason } => {
@@ -289,6 +309,8 @@ impl Watch {
             stage(3),
             stage(4),
             stage(5),
+            number(second.scatter.map(seconds)),
+            number(second.drift_ppm.map(|ppm| f64::from(ppm) / 1e6)),
         ];
         debug_assert_eq!(row.len(), COLUMNS.len());
         row

@@ -34,10 +34,36 @@ struct Source {
     user: Option<String>,
     /// Password, where the URL has none.
     password: Option<String>,
-    /// `tcp`, `udp` or `auto`, which is the default.
-    transport: Option<String>,
-    /// `always`, which is the default, or `on-watch`.
-    start: Option<String>,
+    /// How media travels.
+    #[schema(nullable = false)]
+    transport: Option<Transport>,
+    /// When it is pulled.
+    #[schema(nullable = false)]
+    start: Option<Start>,
+}
+
+/// How media travels.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it only describes a word that the ingest stage reads")]
+enum Transport {
+    /// Within the connection; in packets of their own where the source refuses that. The default.
+    Auto,
+    /// Within the connection.
+    Tcp,
+    /// In packets of their own.
+    Udp,
+}
+
+/// When a source is pulled.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it only describes a word that the ingest stage reads")]
+enum Start {
+    /// At all times. The default.
+    Always,
+    /// While somebody watches.
+    OnWatch,
 }
 
 /// The routes below `/api/v1/rtsp`. Who may ask is for the router that takes them in.
@@ -62,7 +88,9 @@ async fn list(State(pulls): State<Option<Pulls>>) -> Response {
     (status = 201, description = "It is pulled, until it is removed or the process ends"),
     (status = 400, description = "It cannot be pulled; the text names the field"),
     (status = 403, description = "Asked by a page of another site"),
-    (status = 409, description = "Its stream has a source of this name, or there are too many")))]
+    (status = 409, description = "Its stream has a source of this name, or there are too many"),
+    (status = 415, description = "No JSON, by its Content-Type"),
+    (status = 422, description = "A field that is missing, unknown or of another kind; the text names it")))]
 async fn add(State(pulls): State<Option<Pulls>>, body: Result<Json<PullConfig>, JsonRejection>) -> Response {
     let Some(pulls) = pulls else { return (StatusCode::NOT_FOUND, NOT_HERE).into_response() };
     let config = match body {

@@ -11,7 +11,7 @@ export const COLUMNS = ['name', 'health', 'score', 'viewers', 'bitrate', 'fps', 
 const SERIES = [
   'bitrate', 'fps', 'keyframe_interval', 'av_skew', 'rtt', 'encode_speed', 'encode_backlog', 'part_lag', 'viewers', 'rebuffer',
   'player_latency', 'startup', 'bitrate_played', 'score', 'health', 'latency_uplink', 'latency_transcode', 'latency_package',
-  'latency_relay', 'latency_edge', 'latency_player',
+  'latency_relay', 'latency_edge', 'latency_player', 'arrival_scatter', 'clock_drift',
 ];
 const WHY = {
   degraded: '48.2 of 60.0 frames a second come from the encoder.',
@@ -87,7 +87,7 @@ export class Operator {
       bitrate, fps: state === 'degraded' && !bad ? 60 : fps, keyframe_interval: i === 0 && this.gop ? 10 : 1, av_skew: 0.012 + 0.01 * wave,
       rtt: 0.018 + 0.01 * wave, encode_speed: 3.6 + wave, encode_backlog: 0.03, part_lag: 0.003 + 0.003 * wave, viewers, rebuffer: (rebuffer ?? 0) * 2 * wave,
       player_latency: latency, startup: wave > 0.5 ? 0.4 + 0.3 * wave : null, bitrate_played: bitrate * 0.9, score, health: state === 'live' ? 0 : bad ? 1 : state === 'degraded' ? 0 : 2,
-      latency_uplink: 0.009, latency_transcode: 0, latency_package: 0.204, latency_relay: 0.012 + 0.004 * wave, latency_edge: 0.1 + 0.03 * wave, latency_player: 0.55 + 0.1 * wave,
+      latency_uplink: 0.009, latency_transcode: 0, latency_package: 0.204, latency_relay: 0.012 + 0.004 * wave, latency_edge: 0.1 + 0.03 * wave, latency_player: 0.55 + 0.1 * wave, arrival_scatter: 0.03 + 0.01 * wave, clock_drift: 0.00002,
     };
     return SERIES.map((name) => values[name] ?? null);
   }
@@ -105,7 +105,7 @@ export class Operator {
     return {
       name, state: state === 'ended' ? 'ended' : 'live', protocol: 'rtmp', encoder: 'obs-output module (libobs version 30.1.2)', epoch: '66a3', target_duration: 1, part_target: 0.2,
       viewers, bitrate, reconnects: 1, discontinuities: 0, anomalies: { gap: 3 },
-      ingest: { bytes: bitrate / 8, video_frames: fps, audio_frames: 47, keyframes: 1, keyframe_interval_micros: i === 0 && this.gop ? 10e6 : 1e6, grid_millifps: 60000, skew_micros: 12000, rtt_micros: 18000, codecs: ['avc1.640028', 'mp4a.40.2'], dropped: 0 },
+      ingest: { bytes: bitrate / 8, video_frames: fps, audio_frames: 47, keyframes: 1, keyframe_interval_micros: i === 0 && this.gop ? 10e6 : 1e6, grid_millifps: 60000, skew_micros: 12000, scatter_micros: 31000, drift_ppm: 20, rtt_micros: 18000, codecs: ['avc1.640028', 'mp4a.40.2'], dropped: 0 },
       transcode: {
         alignment: 'aligned', passthrough: true, reasons: [], losses: {}, last_loss: null, notes: [],
         renditions: [

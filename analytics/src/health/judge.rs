@@ -28,11 +28,11 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn new(reason: &'static str, severity: Severity, text: String) -> Self {
+    pub(super) fn new(reason: &'static str, severity: Severity, text: String) -> Self {
         Self { reason, severity, text, advice: None, stalls: false }
     }
 
-    fn advising(mut self, advice: Advice) -> Self {
+    pub(super) fn advising(mut self, advice: Advice) -> Self {
         self.advice = Some(advice);
         self
     }
@@ -41,7 +41,7 @@ impl Finding {
     pub(super) fn enters_after(&self) -> u32 {
         match self.reason {
             "no-data" | "no-parts" | "keyframes" | "rendition" | "silent" | "black" | "frozen" => 1,
-            "missing-frames" | "uplink-stalls" => 3,
+            "missing-frames" | "uplink-stalls" | "uneven-keyframes" => 3,
             "rebuffering" => 10,
             _ => 5,
         }
@@ -58,7 +58,7 @@ impl Finding {
     }
 }
 
-fn graded(value: f64, warning: f64, critical: f64) -> Option<Severity> {
+pub(super) fn graded(value: f64, warning: f64, critical: f64) -> Option<Severity> {
     if value > critical {
         Some(Severity::Critical)
     } else if value > warning {
@@ -87,6 +87,7 @@ impl Health {
             still(second),
         ];
         found.extend(of_source.into_iter().flatten());
+        found.extend(self.steadiness(second));
         found.extend([self.encoder(second), self.packager(second), viewers(second)].into_iter().flatten());
         found.extend(second.lost.iter().take(1).map(|(name, why)| {
             let more = if second.lost.len() > 1 {

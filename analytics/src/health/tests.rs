@@ -65,7 +65,7 @@ fn ten_healthy_minutes_give_no_word_although_nothing_is_exact() {
 #[test]
 fn each_fault_is_named_within_fifteen_seconds_and_forgotten_when_cured() {
     type Fault = fn(u32, &mut Second);
-    let faults: [(&str, Fault); 9] = [
+    let faults: [(&str, Fault); 12] = [
         ("low-fps", |_, one| (one.frames, one.grid_millifps) = (22, None)),
         ("bitrate", |_, one| one.bytes = 100_000),
         ("keyframes", |n, one| {
@@ -77,6 +77,9 @@ fn each_fault_is_named_within_fifteen_seconds_and_forgotten_when_cured() {
         ("encoder", |_, one| one.speed = Some(0.8)),
         ("packager", |_, one| one.part_lag = Some(150_000)),
         ("silent", |n, one| one.silent = n),
+        ("jitter", |_, one| one.scatter = Some(450_000)),
+        ("clock-drift", |_, one| one.drift_ppm = Some(-400)),
+        ("loss", |_, one| one.packets = (12, 400)),
     ];
     for (reason, fault) in faults {
         let mut second = |n: u32| {
@@ -137,4 +140,36 @@ fn few_viewers_give_a_note_and_no_alarm() {
     assert_eq!(after(20, "rebuffering", waiting(3)).0.state(), HealthState::Live);
     assert_eq!(after(20, "rebuffering", waiting(3)).1, Some(10));
     assert_eq!(after(20, "rebuffering", waiting(80)).0.state(), HealthState::Degraded);
+}
+
+#[test]
+fn stamps_that_step_back_are_told_of_for_a_minute() {
+    let (health, seen) = after(20, "backward", |n| Second { backward: n % 3 / 2, ..healthy() });
+    assert!(seen.is_some_and(|seen| seen <= 15), "{seen:?}");
+    assert_eq!(health.state(), HealthState::Degraded);
+    let advice: Vec<_> = health.advice().map(|(advice, _)| advice.clone()).collect();
+    assert!(matches!(advice[..], [Advice::TimestampsBack { times: 6..=7 }]), "{advice:?}");
+    let (health, _) = after(90, "", |n| Second { backward: u32::from(n < 10) * (n % 3 / 2), ..healthy() });
+    assert_eq!((health.state(), health.view().reasons), (HealthState::Live, vec![]));
+    let (_, seen) = after(60, "backward", |n| Second { backward: u32::from(n == 7), ..healthy() });
+    assert_eq!(seen, None, "one in a minute is nothing");
+}
+
+#[test]
+fn what_harms_little_is_said_and_changes_no_state() {
+    let odd =
+        |n: u32| Second { key_interval: Some(if n % 2 == 0 { 600_000 } else { 3_400_000 }), ..healthy() };
+    let (health, seen) = after(20, "uneven-keyframes", odd);
+    assert!(seen.is_some_and(|seen| seen <= 15), "{seen:?}");
+    assert_eq!((health.state(), health.advice().count()), (HealthState::Live, 0));
+    let (health, seen) = after(20, "peaks", |_| Second { true_peak: Some(-0.2), ..healthy() });
+    assert!(seen.is_some_and(|seen| seen <= 15), "{seen:?}");
+    assert_eq!(health.state(), HealthState::Live);
+    let advice: Vec<_> = health.advice().map(|(advice, _)| advice.text()).collect();
+    assert!(advice[0].contains("peaks at -0.2 dBTP"), "{advice:?}");
+}
+
+#[test]
+fn few_packets_tell_nothing_of_loss() {
+    assert_eq!(after(20, "loss", |_| Second { packets: (1, 9), ..healthy() }).1, None);
 }

@@ -120,7 +120,8 @@ struct Last {
 
 #[utoipa::path(get, path = "/api/v1/streams/{app}/{name}/series",
     params(("app" = String, Path), ("name" = String, Path), ("last" = Option<usize>, Query, description = "Seconds, 900 at most")),
-    responses((status = 200, description = "The last seconds, by column", body = SeriesView), (status = 404, description = "No such stream")))]
+    responses((status = 200, description = "The last seconds, by column", body = SeriesView), (status = 404, description = "No such stream"),
+        (status = 400, description = "A parameter that is none; the text names it")))]
 async fn series(
     State(desk): State<Desk>,
     Path(path): Path<(String, String)>,
@@ -157,7 +158,8 @@ struct Limit {
 
 #[utoipa::path(get, path = "/api/v1/streams/{app}/{name}/sessions",
     params(("app" = String, Path), ("name" = String, Path), ("limit" = Option<usize>, Query, description = "1000 at most")),
-    responses((status = 200, description = "Viewers' sessions, those heard last first", body = Sessions), (status = 404, description = "No such stream")))]
+    responses((status = 200, description = "Viewers' sessions, those heard last first", body = Sessions), (status = 404, description = "No such stream"),
+        (status = 400, description = "A parameter that is none; the text names it")))]
 async fn sessions(
     State(desk): State<Desk>,
     Path(path): Path<(String, String)>,
@@ -215,7 +217,8 @@ struct Span {
     params(("table" = String, Path, description = "minutes, sessions or alerts, with .csv or .json"),
         ("from" = Option<i64>, Query, description = "Milliseconds since 1970"), ("until" = Option<i64>, Query), ("stream" = Option<String>, Query)),
     responses((status = 200, description = "Rows, 100 000 at most; X-Truncated: 1 says that there were more"),
-        (status = 404, description = "No such table, or no history is kept")))]
+        (status = 404, description = "No such table, or no history is kept"),
+        (status = 400, description = "A parameter that is none; the text names it")))]
 async fn history(State(desk): State<Desk>, Path(file): Path<String>, Query(span): Query<Span>) -> Response {
     let (name, form) = file.split_once('.').unwrap_or((&file, ""));
     let (Some(table), "csv" | "json") = (Table::named(name), form) else {

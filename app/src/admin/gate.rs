@@ -153,7 +153,9 @@ pub(super) async fn who(State(desk): State<Desk>, role: Option<axum::Extension<R
 
 #[utoipa::path(post, path = "/api/v1/session", request_body = LogIn, responses(
     (status = 200, description = "Logged in; the answer sets a cookie", body = Who),
-    (status = 401, description = "Wrong"), (status = 429, description = "Too many were wrong", body = Wrong)))]
+    (status = 400, description = "No JSON"), (status = 401, description = "Wrong"),
+    (status = 415, description = "No JSON, by its Content-Type"), (status = 422, description = "JSON without a password"),
+    (status = 429, description = "Too many were wrong", body = Wrong)))]
 pub(super) async fn log_in(
     State(desk): State<Desk>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

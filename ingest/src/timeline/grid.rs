@@ -5,7 +5,10 @@ use aqueduct_common::Timescale;
 use super::flicks;
 
 /// Frame rates that are snapped to, as (frames, per seconds).
-const RATES: [(u32, u32); 24] = [
+const RATES: [(u32, u32); 27] = [
+    (5, 1),
+    (6, 1),
+    (8, 1),
     (10, 1),
     (12, 1),
     (25, 2),

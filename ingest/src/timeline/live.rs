@@ -50,7 +50,6 @@ impl Timeline {
             return;
         }
         if self.try_picture(placed, time) == Placing::Break {
-            self.counts.add(Anomaly::Gap);
             self.awaiting = Some(Break::TimestampJump);
             time = self.resume(placed, time, false);
             self.try_picture(placed, time);

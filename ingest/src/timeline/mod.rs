@@ -26,6 +26,7 @@ mod residual;
 mod silence;
 mod sound;
 mod source;
+mod steadiness;
 mod unwrap;
 mod wall;
 

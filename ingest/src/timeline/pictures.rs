@@ -198,11 +198,11 @@ impl Pictures {
                 match residual.judge(time - *next, frame, placed.frame.sync) {
                     Verdict::OnGrid => self.place_on_grid(placed, frame, 0),
                     Verdict::Slip(slip) => self.place_on_grid(placed, frame, slip),
-                    Verdict::Missing(missing) if missing * frame > STRETCH_MAX && placed.frame.sync => {
-                        return Placing::Break;
-                    }
                     Verdict::Missing(missing) => {
-                        self.counts.add(Anomaly::Gap);
+                        self.counts.add_many(Anomaly::Gap, u32::try_from(missing).unwrap_or(u32::MAX));
+                        if missing * frame > STRETCH_MAX && placed.frame.sync {
+                            return Placing::Break;
+                        }
                         self.place_on_grid(placed, frame, missing * frame);
                     }
                     Verdict::Lost => {

@@ -5,6 +5,7 @@ use aqueduct_common::event::IngestTick;
 
 use super::flicks;
 use super::source::Placed;
+use super::steadiness::Steadiness;
 
 /// Figures since the last tick.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct Readings {
     key_interval: Option<i64>,
     /// Largest (source time − arrival) of each track: its earliest frame.
     lead: [Option<i64>; 2],
+    /// Of each track: pictures tell where there are any.
+    steadiness: [Steadiness; 2],
 }
 
 impl Readings {
@@ -24,6 +27,7 @@ impl Readings {
         self.frames[slot] += 1;
         let lead = placed.time - placed.arrival.at;
         self.lead[slot] = Some(self.lead[slot].map_or(lead, |most| most.max(lead)));
+        self.steadiness[slot].note(placed.time, placed.arrival.at);
         if placed.frame.kind == TrackKind::Video && placed.frame.sync {
             self.keyframes += 1;
             let before = self.last_key.replace(placed.time);
@@ -40,5 +44,9 @@ impl Readings {
         tick.keyframe_interval_micros = self.key_interval.map(flicks::micros);
         let [video, audio] = std::mem::take(&mut self.lead);
         tick.skew_micros = video.zip(audio).map(|(video, audio)| flicks::micros(audio - video));
+        self.steadiness.iter_mut().for_each(Steadiness::second);
+        let [pictures, sound] = &self.steadiness;
+        tick.scatter_micros = pictures.scatter().or_else(|| sound.scatter()).map(flicks::micros);
+        tick.drift_ppm = pictures.drift_ppm().or_else(|| sound.drift_ppm());
     }
 }

@@ -297,6 +297,7 @@ function Charts() {
         <Chart {...common} title="Keyframe interval" lines={one('keyframe_interval')} format={seconds} least={[0, 2]} hint="Time between the two newest keyframes" />
         <Chart {...common} title="Audio before video" lines={one('av_skew')} format={millis} least={[-0.1, 0.1]} hint="Positive: the audio comes ahead of its picture" />
         <Chart {...common} title="Round trip to the publisher" lines={one('rtt')} format={millis} least={[0, 0.05]} />
+        <Chart {...common} title="Arrival" lines={one('arrival_scatter')} format={millis} least={[0, 0.1]} hint="How much later than the earliest frames the latest ones come" />
         <Chart {...common} title="Encode speed" lines={one('encode_speed')} format={(value) => (value === null ? UNKNOWN : `${plain(value, 1)} ×`)} least={[0, 2]} hint="Times real time: below 1 the ladder falls behind" />
         <Chart {...common} title="Part published after" lines={one('part_lag')} format={millis} least={[0, 0.01]} hint="From a part's last frame to where it can be fetched" />
         <Chart {...common} title="Viewers" lines={one('viewers')} format={count} least={[0, 4]} />

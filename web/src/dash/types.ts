@@ -116,6 +116,8 @@ export interface Stream {
     grid_millifps: number | null;
     keyframe_interval_micros: number | null;
     skew_micros: number | null;
+    scatter_micros: number | null;
+    drift_ppm: number | null;
     rtt_micros: number | null;
     codecs: string[];
     dropped: number;

@@ -52,6 +52,11 @@ const TWINS: Record<string, string[]> = {
   black: ['black-picture'],
   frozen: ['frozen-picture'],
   silent: ['silence'],
+  jitter: ['uneven-arrival'],
+  'clock-drift': ['clock-drift'],
+  backward: ['timestamps-back'],
+  loss: ['packet-loss'],
+  peaks: ['loud-peaks'],
 };
 
 /** Reasons that neither the headline nor a piece of advice has said yet. */

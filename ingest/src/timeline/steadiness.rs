@@ -1,0 +1,140 @@
+//! How steadily a source's media comes: how far arrivals scatter, and how its clock runs beside ours (QOE section 4).
+
+use std::collections::VecDeque;
+
+use super::flicks::{MILLI, SECOND};
+
+/// Scatter is told of so much of the past,
+const SCATTER_OVER: i64 = 10 * SECOND;
+/// of which so many frames are looked at, at most.
+const FRAMES: usize = 2_048;
+/// The clock's rate is told of five minutes, a point a second.
+const POINTS: usize = 300;
+/// Media that is placed so far off what came before begins anew: its stamps jumped.
+const JUMP: i64 = SECOND;
+
+/// What is known of the frames of one track.
+#[derive(Debug, Default)]
+pub(super) struct Steadiness {
+    /// Arrival and (source time − arrival) of late.
+    frames: VecDeque<(i64, i64)>,
+    /// The earliest frame of each second: when it came, and how early. A queue on the way only ever delays, so the
+    /// earliest ones tell the clock.
+    earliest: VecDeque<(i64, i64)>,
+    this_second: Option<(i64, i64)>,
+}
+
+impl Steadiness {
+    /// A frame of source time `time` came at `at`, both in flicks on the session's axis.
+    pub(super) fn note(&mut self, time: i64, at: i64) {
+        let lead = time.saturating_sub(at);
+        if self.frames.back().is_some_and(|(_, last)| last.abs_diff(lead) > JUMP as u64) {
+            *self = Self::default();
+        }
+        if self.frames.len() >= FRAMES {
+            self.frames.pop_front();
+        }
+        self.frames.push_back((at, lead));
+        while self.frames.front().is_some_and(|(old, _)| at - old > SCATTER_OVER) {
+            self.frames.pop_front();
+        }
+        if self.this_second.is_none_or(|(_, most)| lead > most) {
+            self.this_second = Some((at, lead));
+        }
+    }
+
+    /// A second is over.
+    pub(super) fn second(&mut self) {
+        let Some(point) = self.this_second.take() else { return };
+        if self.earliest.len() >= POINTS {
+            self.earliest.pop_front();
+        }
+        self.earliest.push_back(point);
+    }
+
+    /// How far apart the earliest and the latest frames of the last ten seconds come, one in a hundred left out on either
+    /// side, in flicks; `None` before they are five seconds.
+    pub(super) fn scatter(&self) -> Option<i64> {
+        let (first, last) = (self.frames.front()?.0, self.frames.back()?.0);
+        if last - first < SCATTER_OVER / 2 {
+            return None;
+        }
+        let mut leads: Vec<i64> = self.frames.iter().map(|(_, lead)| *lead).collect();
+        let out = leads.len() / 100;
+        let newest = leads.len() - 1 - out;
+        let early = *leads.select_nth_unstable(newest).1;
+        let late = *leads.select_nth_unstable(out).1;
+        Some(early - late)
+    }
+
+    /// How much faster than ours the source's clock runs, in millionths: the slope of the least squares over five minutes,
+    /// `None` before they are over.
+    pub(super) fn drift_ppm(&self) -> Option<i32> {
+        if self.earliest.len() < POINTS {
+            return None;
+        }
+        let origin = self.earliest.front()?;
+        // Milliseconds and microseconds: five minutes of them are exact.
+        let points = || self.earliest.iter().map(|(at, lead)| (span(*at, origin.0), span(*lead, origin.1)));
+        let count = POINTS as f64;
+        let (x_sum, y_sum) = points().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+        let (x_mean, y_mean) = (x_sum / count, y_sum / count);
+        let (above, below) = points().fold((0.0, 0.0), |(above, below), (x, y)| {
+            (above + (x - x_mean) * (y - y_mean), below + (x - x_mean) * (x - x_mean))
+        });
+        (below > 0.0).then(|| (above / below * 1e6).clamp(-1e6, 1e6) as i32)
+    }
+}
+
+/// In milliseconds.
+fn span(to: i64, from: i64) -> f64 {
+    to.saturating_sub(from) as f64 / MILLI as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 30 frames a second for so long, each delayed as told.
+    fn run(seconds: i64, ppm: i64, delay: impl Fn(i64) -> i64) -> Steadiness {
+        let mut steadiness = Steadiness::default();
+        for n in 0..seconds * 30 {
+            let time = n * SECOND / 30;
+            let drifted = time + time / 1_000_000 * ppm;
+            steadiness.note(drifted, time + delay(n) * MILLI);
+            if n % 30 == 29 {
+                steadiness.second();
+            }
+        }
+        steadiness
+    }
+
+    #[test]
+    fn scatter_is_that_of_the_network_without_single_strays() {
+        assert_eq!(run(12, 0, |_| 40).scatter(), Some(0));
+        assert_eq!(run(4, 0, |_| 40).scatter(), None, "too short to tell");
+        let scatter = run(12, 0, |n| n * 7 % 13 * 10).scatter().unwrap() / MILLI;
+        assert_eq!(scatter, 120);
+        assert_eq!(run(12, 0, |n| if n == 200 { 700 } else { 20 }).scatter(), Some(0));
+        // A burst each second: what waited comes at once.
+        let bursts = run(12, 0, |n| 500 - n % 15 * 33).scatter().unwrap() / MILLI;
+        assert!((450..=470).contains(&bursts), "{bursts}");
+    }
+
+    #[test]
+    fn drift_is_told_after_five_minutes_and_through_a_network_that_scatters() {
+        assert_eq!(run(299, 300, |_| 0).drift_ppm(), None);
+        for ppm in [-1_200, -300, 0, 80, 300] {
+            let told = run(320, ppm, |n| (n * 7_919 % 61) + if n % 900 < 60 { 300 } else { 0 });
+            let told = i64::from(told.drift_ppm().unwrap());
+            assert!((told - ppm).abs() <= 20, "{ppm}: {told}");
+        }
+    }
+
+    #[test]
+    fn stamps_that_jump_begin_anew() {
+        let mut steadiness = run(310, 0, |_| 10);
+        steadiness.note(1_000 * SECOND, 310 * SECOND);
+        assert_eq!((steadiness.scatter(), steadiness.drift_ppm()), (None, None));
+    }
+}
