@@ -18,7 +18,7 @@ use crate::Outcome;
 /// How long the clip is, in seconds: long enough for a crowded machine.
 const LASTS: u32 = 120;
 /// Pairs of flash and beep that a browser waits for.
-const PAIRS: u64 = 7;
+const PAIRS: u64 = 4;
 /// How long each stream may take to show them.
 const PATIENCE: u64 = 60;
 
