@@ -157,8 +157,10 @@ fn stamps_that_step_back_are_told_of_for_a_minute() {
 
 #[test]
 fn what_harms_little_is_said_and_changes_no_state() {
-    let odd =
-        |n: u32| Second { key_interval: Some(if n % 2 == 0 { 600_000 } else { 3_400_000 }), ..healthy() };
+    let odd = |n: u32| Second {
+        key_interval: Some(if n.is_multiple_of(2) { 600_000 } else { 3_400_000 }),
+        ..healthy()
+    };
     let (health, seen) = after(20, "uneven-keyframes", odd);
     assert!(seen.is_some_and(|seen| seen <= 15), "{seen:?}");
     assert_eq!((health.state(), health.advice().count()), (HealthState::Live, 0));
