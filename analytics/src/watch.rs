@@ -128,7 +128,8 @@ impl Watch {
                 second.scatter = tick.scatter_micros.filter(|_| *protocol != Protocol::Pull);
                 second.drift_ppm = tick.drift_ppm;
                 if *protocol == Protocol::Rtsp {
-                    second.packets.1 += tick.bytes / RTP_PAYLOAD;
+                    let frames = u64::from(tick.video_frames + tick.audio_frames);
+                    second.packets.1 += frames + tick.bytes / RTP_PAYLOAD;
                 }
                 self.content.ingest(tick);
             }

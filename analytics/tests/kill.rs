@@ -15,8 +15,9 @@ const KEEP: Keep = Keep { age: Duration::from_secs(86_400), bytes: 1 << 30 };
 /// Records a second, and how often their writer is killed.
 const A_SECOND: i64 = 1_000;
 const KILLS: i64 = 6;
-/// A batch waits for half a second of others and is then put on disk; what is older than a second is there.
-const LOST_AT_MOST: i64 = A_SECOND;
+/// A batch waits for half a second of others and is put on disk within the second. Where others keep the disk busy, it may
+/// take one more.
+const LOST_AT_MOST: i64 = 2 * A_SECOND;
 
 /// The writer: a record each millisecond, numbered on from `first`, each told once it was handed over.
 #[test]

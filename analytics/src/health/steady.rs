@@ -1,5 +1,5 @@
 //! What is wrong with how media comes rather than with what it is: arrivals that scatter, clocks that drift, stamps that
-//! step back, packets that are lost, keyframes at odd distances, and sound that is too loud (QOE section 4).
+//! step back, packets that are lost, keyframes at odd distances, and sound that is distorted (QOE section 4).
 
 use aqueduct_common::event::Advice;
 
@@ -32,7 +32,7 @@ impl Health {
     fn backward(&self) -> Option<Finding> {
         let times: u32 = self.last(60).map(|past| past.backward).sum();
         let severity = graded(f64::from(times), 1.0, 30.0)?;
-        let text = format!("Timestamps stepped back {times} times in the last minute.");
+        let text = format!("Timestamps stood still or stepped back {times} times in the last minute.");
         Some(Finding::new("backward", severity, text).advising(Advice::TimestampsBack { times }))
     }
 
@@ -70,12 +70,12 @@ impl Health {
         })?
     }
 
+    /// Behind our own limiter and encoder: nothing that the streamer could change.
     fn peaks(&self) -> Option<Finding> {
         let peak = self.last(3).filter_map(|past| past.true_peak).reduce(f64::max)?;
-        (peak > -1.0).then(|| {
-            let text = format!("The sound peaks at {peak:.1} dBTP.");
-            let tenths = (peak * 10.0).round() as i32;
-            Finding::new("peaks", Severity::Info, text).advising(Advice::LoudPeaks { tenths })
+        (peak > 0.0).then(|| {
+            let text = format!("The sound of a rendition peaks at {peak:.1} dBTP and may be distorted.");
+            Finding::new("peaks", Severity::Info, text)
         })
     }
 }

@@ -108,7 +108,7 @@ pub enum Advice {
         /// How many of a thousand.
         permille: u32,
     },
-    /// Timestamps step back.
+    /// Timestamps stand still or step back.
     TimestampsBack {
         /// How often in the last minute.
         times: u32,
@@ -117,11 +117,6 @@ pub enum Advice {
     ClockDrift {
         /// How much faster, in millionths; negative when it is slower.
         ppm: i32,
-    },
-    /// Peaks of the sound are louder than players can show without distortion.
-    LoudPeaks {
-        /// The true peak, in tenths of dBTP.
-        tenths: i32,
     },
     /// The way to this server is long or crowded.
     LongRoundTrip {
@@ -239,7 +234,7 @@ impl Advice {
                 f64::from(*permille) / 10.0
             ),
             Self::TimestampsBack { times } => format!(
-                "Timestamps stepped back {times} times in the last minute and were put right: restart the encoder, and if it \
+                "Timestamps stood still or stepped back {times} times in the last minute and were put right: restart the encoder, and if it \
                  goes on, use one capture device for sound and picture."
             ),
             Self::ClockDrift { ppm } => format!(
@@ -248,11 +243,6 @@ impl Advice {
                  encoder keeps up.",
                 f64::from(ppm.unsigned_abs()) / 10_000.0,
                 if *ppm > 0 { "fast" } else { "slow" }
-            ),
-            Self::LoudPeaks { tenths } => format!(
-                "The sound peaks at {:.1} dBTP and may be distorted: turn it down, or put a limiter at -2 dB on it (OBS: Audio \
-                 Mixer, Filters).",
-                f64::from(*tenths) / 10.0
             ),
             Self::LongRoundTrip { millis } => format!(
                 "The way to this server takes {millis} ms there and back: use a cable, a nearer server, or a lower Bitrate."

@@ -207,7 +207,11 @@ impl Clocks {
         let leader = self.tracks.iter().enumerate().find(|(index, _)| *index != follower);
         let leader = leader.and_then(|(_, leader)| soonest(leader));
         if let (Some(leader), Some(followed)) = (leader, self.tracks.get(follower).and_then(soonest)) {
-            self.shift = [followed - leader; 2];
+            let shift = followed - leader;
+            // A clock that jumped meanwhile says nothing of the other.
+            if shift.abs() < UNRELATED {
+                self.shift = [shift; 2];
+            }
         }
     }
 

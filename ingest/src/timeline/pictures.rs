@@ -200,7 +200,8 @@ impl Pictures {
                     Verdict::Slip(slip) => self.place_on_grid(placed, frame, slip),
                     Verdict::Missing(missing) => {
                         self.counts.add_many(Anomaly::Gap, u32::try_from(missing).unwrap_or(u32::MAX));
-                        if missing * frame > STRETCH_MAX && placed.frame.sync {
+                        // A single frame is never more than can be hidden, however slow the source.
+                        if missing * frame > STRETCH_MAX.max(frame) && placed.frame.sync {
                             return Placing::Break;
                         }
                         self.place_on_grid(placed, frame, missing * frame);

@@ -56,7 +56,6 @@ const TWINS: Record<string, string[]> = {
   'clock-drift': ['clock-drift'],
   backward: ['timestamps-back'],
   loss: ['packet-loss'],
-  peaks: ['loud-peaks'],
 };
 
 /** Reasons that neither the headline nor a piece of advice has said yet. */
