@@ -202,7 +202,6 @@ impl Desk {
         if taken.at.get(place) != Some(&At::Stalled) {
             taken.set(place, At::Here);
         }
-        taken.without = None;
         let first = taken.offers.is_empty();
         taken.offers.insert(place, Offer { epoch, lines: lines.iter().cloned().collect() });
         let plain = lines.iter().filter(|line| !line.is_empty());

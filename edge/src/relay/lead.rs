@@ -22,6 +22,10 @@ impl Desk {
         let (before, known) = (taken.leader, taken.known(lease));
         let chosen = taken.leader.choose(&known);
         if !lease.is_some_and(|lease| taken.leader.prefer(&known, lease.holder)) && !chosen {
+            // The directory's word may come after the stream itself.
+            if let Some(lease) = lease.filter(|lease| taken.leader.node() == Some(lease.holder)) {
+                taken.fence.follow(lease.holder, &taken.offers, Some(lease.term));
+            }
             return;
         }
         if taken.leader.moves() > before.moves() {

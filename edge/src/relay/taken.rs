@@ -87,8 +87,8 @@ impl Taken {
     /// What this node has of it is shown from now on, once that is known.
     pub(super) fn follow(&mut self, intake: &Intake, place: usize, lease: Option<Lease>) {
         let Some(offer) = self.offers.get(&place) else { return };
-        self.fence.follow(place, offer, term(lease, place));
         let (epoch, mut turned) = (offer.epoch, false);
+        self.fence.follow(place, &self.offers, term(lease, place));
         intake.with(&self.inflow, |receiver| {
             turned = receiver.epoch() != Some(epoch);
             receiver.turn(epoch)

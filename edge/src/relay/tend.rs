@@ -142,6 +142,11 @@ impl Desk {
         if taken.turned.is_some_and(|turned| since(turned) >= SETTLE) && taken.inflow.is_shown("") {
             taken.turned = None;
             self.intake.with(&taken.inflow, |receiver| receiver.drop_orphans());
+            // What was refused because of their names counts as given where it came from.
+            if let Some(node) = taken.leader.node().and_then(|place| self.nodes.get(place)) {
+                let unshown = taken.lines.keys().filter(|line| !taken.inflow.is_shown(line));
+                unshown.for_each(|line| node.say(taken.want(line)));
+            }
         }
         if taken.ending.is_some_and(|ending| since(ending) >= SETTLE) {
             taken.ending = None;

@@ -105,10 +105,17 @@ async fn our_page_plays_on_when_one_of_two_upstreams_is_killed() -> Outcome {
     let origin = Server::origin(relay, &[]).await?;
     let (first, second) = (local(one).to_string(), local(two).to_string());
     let shield = Server::edge(&[local(relay)], &[("relay.listen", &first)]).await?;
-    let _standby = Server::edge(&[local(relay)], &[("relay.listen", &second)]).await?;
     let edge = Server::edge(&[local(one), local(two)], &[]).await?;
     let _push = push(&origin)?;
     origin.playable("show", START).await?;
+    // The one that is up first is the one that it is taken from.
+    edge.playable("show", START).await?;
+    let _standby = Server::edge(&[local(relay)], &[("relay.listen", &second)]).await?;
+    let linked = now() + START;
+    while edge.metric("aqueduct_relay_upstreams", "").await? < 2.0 {
+        assert!(now() < linked, "the second way is not there\n{}", edge.log());
+        sleep(Duration::from_millis(100)).await;
+    }
     let watching = watched(&edge, 25).await?;
     assert_eq!(parts(&shield).await?, 0.0, "nobody watches there");
     let moves = edge.metric("aqueduct_relay_moves_total", "").await?;

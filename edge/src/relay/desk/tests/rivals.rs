@@ -101,6 +101,8 @@ struct World {
     /// What each name that was listed means.
     meant: BTreeMap<String, Bytes>,
     newest: Option<u64>,
+    /// One history is given up for the other.
+    settling: bool,
 }
 
 /// What the directory says: whose the stream is, and the lease's number.
@@ -120,8 +122,8 @@ impl World {
         desk.options.wants.keep(&name("live/show"));
         let rival = |who| Rival { who, window: None, next: 0, feed: None, said: None };
         let rivals = [rival('a'), rival('b')];
-        let (meant, newest) = (BTreeMap::new(), None);
-        let mut world = Self { desk, rivals, holders, _origins: origins, meant, newest };
+        let (meant, newest, settling) = (BTreeMap::new(), None, false);
+        let mut world = Self { desk, rivals, holders, _origins: origins, meant, newest, settling };
         world.rivals[0].begin(10, 0);
         world.desk.look();
         world
@@ -190,7 +192,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let Some(text) = self.read(LIST) else { return };
+        let Some(text) = self.read(LIST).filter(|_| !self.settling) else { return };
         let text = String::from_utf8(text.to_vec()).unwrap();
         let mut lines = text.lines();
         let number = lines.next().and_then(|line| line.parse::<u64>().ok());
@@ -300,9 +302,73 @@ fn the_older_history_is_not_gone_back_to_before_nothing_of_the_younger_is_shown(
         let begin = now();
         let at = |seconds| begin + std::time::Duration::from_secs(seconds);
         world.desk.tick(at(0), false);
+        // Its link comes and goes meanwhile.
+        world.down(0);
+        world.up(0);
+        world.carry(usize::MAX);
         world.desk.tick(at(59), false);
         assert_eq!(world.desk.streams[&show].leader.node(), None);
         world.desk.tick(at(61), false);
         assert_eq!(world.desk.streams[&show].leader.node(), Some(0));
+    });
+}
+
+#[test]
+fn a_word_that_comes_after_the_stream_is_old_once_the_younger_history_is_followed() {
+    inside(|| {
+        let mut world = World::new();
+        world.up(0);
+        (0..6).for_each(|_| world.rivals[0].part());
+        world.carry(usize::MAX);
+        world.told();
+        world.take_over();
+        world.up(1);
+        (0..6).for_each(|_| world.rivals[1].part());
+        world.carry(usize::MAX);
+        world.down(0);
+        world.carry(usize::MAX);
+        let leader = |world: &World| world.desk.streams[&name("live/show")].leader.node();
+        assert_eq!((world.shows(), leader(&world)), (Some('b'), Some(1)));
+        world.up(0);
+        world.carry(usize::MAX);
+        assert_eq!(leader(&world), Some(1), "the first one's lease was heard of before");
+    });
+}
+
+#[test]
+fn what_was_refused_for_its_name_is_asked_for_again_once_the_older_history_is_given_up() {
+    inside(|| {
+        let mut world = World::new();
+        world.up(0);
+        (0..6).for_each(|_| world.rivals[0].part());
+        world.take_over();
+        // Cut in two, both go on under the same names.
+        while world.rivals[0].next < 15 {
+            world.rivals[0].part();
+        }
+        while world.rivals[1].next < 16 {
+            world.rivals[1].part();
+        }
+        world.carry(usize::MAX);
+        assert_eq!(world.shows(), Some('a'));
+        world.up(1);
+        world.carry(usize::MAX);
+        let begin = now();
+        for seconds in [0, 9] {
+            world.desk.tick(begin + std::time::Duration::from_secs(seconds), false);
+            world.carry(usize::MAX);
+            assert_eq!(
+                world.shows(),
+                Some('a'),
+                "the younger one's objects are refused where their names are shown"
+            );
+        }
+        // The older list lingers, while its names come to mean what the younger one means by them.
+        (world.settling, world.meant) = (true, BTreeMap::new());
+        world.desk.tick(begin + std::time::Duration::from_secs(11), false);
+        world.carry(usize::MAX);
+        world.settling = false;
+        assert_eq!(world.shows(), Some('b'), "what was refused came again");
+        world.check();
     });
 }
