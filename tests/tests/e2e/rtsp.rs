@@ -183,6 +183,7 @@ async fn a_push_is_taken_over_and_may_return_within_the_grace_time() -> Outcome 
     sessions(&server, 1.0).await?;
     assert_eq!(server.playable("show", START).await?, index, "the same renditions at the same URLs");
     decode(&server.playlist("show"), 2).await?;
+    server.conforms("show", 4).await?;
     Ok(())
 }
 
