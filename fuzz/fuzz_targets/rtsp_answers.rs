@@ -1,6 +1,8 @@
 //! What a camera answers to a client that wants to play, and sends after it: through the framer that stands before the client.
 #![no_main]
 
+use std::time::Duration;
+
 use aqueduct_ingest::rtsp::wire::Framer;
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -13,6 +15,7 @@ use retina::client::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 use url::Url;
 
 /// Names of headers, and for each what cameras say.
@@ -34,6 +37,8 @@ const SDP: &[u8] = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\na=contro
 m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track0\r\n\
 m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/2\r\n\
 a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190\r\na=control:track1\r\n";
+/// What an exchange on this machine takes at most.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Units that are looked at after PLAY.
 const UNITS: usize = 64;
 
@@ -127,7 +132,8 @@ fuzz_target!(|answers: Vec<Answer>| {
                     camera(socket, &answers).await;
                 }
             };
-            let _ = tokio::join!(client(port), serving);
+            // Half an answer has both wait for the other; the pull has a patience of its own.
+            let _ = timeout(PATIENCE, async { tokio::join!(client(port), serving) }).await;
         });
     });
 });
