@@ -25,6 +25,11 @@ async fn pulling(cameras: &[(&str, String)]) -> Outcome<Server> {
     Server::start(&[("ingest.rtsp_server.listen", "off"), ("ingest.rtsp", &cameras)]).await
 }
 
+/// The first media playlist that a list names.
+fn path(index: &str) -> Option<String> {
+    index.lines().find(|line| line.ends_with("media.m3u8")).map(str::to_owned)
+}
+
 /// RTSP-32..34, TL-9: jumps in mid-stream, and sender reports that are missing, wrong or coarse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_that_lie_or_jump_cost_no_viewer_the_stream() -> Outcome {
@@ -95,7 +100,6 @@ async fn pictures_that_change_their_size_go_on_in_a_browser() -> Outcome {
     println!("longest stall {} s, stalls {}", viewer["longestStall"], viewer["stalls"]);
     assert!(viewer["fatal"].is_null(), "{viewer:#}");
     assert!(viewer["playedSeconds"].as_f64().is_some_and(|played| played >= 8.0), "{viewer:#}");
-    let path = |index: &str| index.lines().find(|line| line.ends_with("media.m3u8")).map(str::to_owned);
     assert_eq!(path(&server.playable("sizes", START).await?), path(&index), "the same URL");
     assert_eq!(server.metric("aqueduct_ingest_session_ends_total", "").await?, 0.0, "{}", server.log());
     Ok(())
