@@ -16,6 +16,8 @@ use aqueduct_tests::world::{
 fn apart_max() -> f64 {
     if span(0) > 0 { 40.0 } else { 60.0 }
 }
+/// Pairs of flash and beep that tell something.
+const FEWEST: u64 = 4;
 const START: Duration = Duration::from_secs(40);
 
 /// Each of these streams plays in one browser, in step.
@@ -33,6 +35,12 @@ async fn in_step(server: &Server, names: &[&str]) -> Outcome {
     }
     for (name, heard) in &streams {
         let late = heard.late.ok_or_else(|| format!("{name} shows nothing: {heard:?}"))?;
+        // A crowded machine drops most frames of one video or another: a pair or two say nothing of where its sound lies.
+        if u64::from(heard.pairs) < span(FEWEST) {
+            assert_eq!(span(0), 0, "{name} shows too few pairs to tell: {heard:?}");
+            println!("{name} shows too few pairs to tell");
+            continue;
+        }
         assert!(late.abs() < apart_max(), "{name}: sound is {late} ms late\n{}", server.log());
     }
     Ok(())
