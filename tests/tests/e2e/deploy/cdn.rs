@@ -7,7 +7,7 @@ use aqueduct_tests::check::playlist::resolve;
 use aqueduct_tests::fetch::{Answer, Client};
 use aqueduct_tests::publisher::clip::Clip;
 use aqueduct_tests::publisher::script::{Script, Wrapping};
-use aqueduct_tests::world::{Drawing, Server, free_port};
+use aqueduct_tests::world::{Drawing, Server, free_port, room};
 use aqueduct_tests::{Outcome, now};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
@@ -68,6 +68,7 @@ async fn get(client: &Client, url: &str) -> Outcome<Answer> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_keeps_what_all_viewers_share_and_nothing_else() -> Outcome {
+    let _room = room::quarter().await;
     let scratch = Scratch::new("nginx")?;
     let server = Server::start(&[("steering.enabled", "true")]).await?;
     let script = Script::play(&Clip::open(&Drawing::default().path()?)?, 60_000, Wrapping::Legacy);
