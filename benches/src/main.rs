@@ -18,6 +18,7 @@ mod measure;
 mod nginx;
 mod part;
 mod playlist;
+mod plot;
 mod process;
 mod publisher;
 mod report;
@@ -61,7 +62,7 @@ struct Cli {
     what: What,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum What {
     /// Last sample of a part written by the publisher → part fetched, and playlist that lists it received.
     Lag,
@@ -92,6 +93,20 @@ enum What {
     },
     /// Frame written by a camera that is pulled over RTSP → part fetchable, beside RTMP; CPU per camera.
     Rtsp,
+    /// CPU over the number of streams, edges, renditions and viewers: what `plot` draws.
+    Scale,
+    /// Profiles of ingest, a ladder and delivery, as flame graphs (needs perf).
+    Flame {
+        /// Where the pictures go.
+        #[arg(long, value_name = "DIR", default_value = "docs/plots")]
+        to: PathBuf,
+    },
+    /// Draw the plots of what `scale` has put into --out.
+    Plot {
+        /// Where the pictures go.
+        #[arg(long, value_name = "DIR", default_value = "docs/plots")]
+        to: PathBuf,
+    },
     /// Only push synthetic streams live/s0, live/s1, … to an RTMP server: for a profile of it.
     Push {
         /// Its address.
@@ -121,7 +136,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Error> {
-    match cli.what {
+    match &cli.what {
         What::Table => {
             print!("{}", Report::read(&cli.out)?.table());
             return Ok(());
@@ -130,12 +145,18 @@ fn run(cli: &Cli) -> Result<(), Error> {
             println!("{}", machine::line());
             return Ok(());
         }
-        What::Push { to, streams, seconds } => return push(to, streams, seconds),
+        What::Plot { to } => {
+            for file in plot::draw(&Report::read(&cli.out)?, to)? {
+                println!("{}", file.display());
+            }
+            return Ok(());
+        }
+        What::Push { to, streams, seconds } => return push(*to, *streams, *seconds),
         _ => {}
     }
     machine::say_if_busy();
     let setting = Setting { quick: cli.quick, server: &cli.server, clip: &cli.clip };
-    let rows = match cli.what {
+    let rows = match &cli.what {
         What::Lag => measure::lag::run(&setting)?,
         What::Herd => measure::herd::run(&setting)?,
         What::Serve => measure::serve::run(&setting)?,
@@ -146,10 +167,12 @@ fn run(cli: &Cli) -> Result<(), Error> {
         What::Relay => measure::relay::run(&setting)?,
         What::Health => measure::health::run(&setting)?,
         What::Soak { seconds, players } => {
-            measure::soak::run(&setting, measure::soak::Length { seconds, players })?
+            measure::soak::run(&setting, measure::soak::Length { seconds: *seconds, players: *players })?
         }
         What::Rtsp => measure::rtsp::run(&setting)?,
-        What::Push { .. } | What::Table | What::Machine => Vec::new(),
+        What::Scale => measure::scale::run(&setting)?,
+        What::Flame { to } => measure::flame::run(&setting, to)?,
+        What::Push { .. } | What::Plot { .. } | What::Table | What::Machine => Vec::new(),
     };
     let report = Report::new(rows);
     report.append(&cli.out)?;

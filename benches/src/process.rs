@@ -53,19 +53,24 @@ impl Program {
         String::from_utf8_lossy(&text[text.len().saturating_sub(2_000)..]).into_owned()
     }
 
+    /// The process ids of it and its children.
+    pub fn pids(&self) -> Vec<i32> {
+        tree(self.pid())
+    }
+
     /// CPU time of all its threads, ended ones included, and of its children that run.
     pub fn cpu(&self) -> Duration {
-        tree(self.pid()).into_iter().map(cpu_of).sum()
+        self.pids().into_iter().map(cpu_of).sum()
     }
 
     /// Of that, its children's.
     pub fn children_cpu(&self) -> Duration {
-        tree(self.pid()).into_iter().skip(1).map(cpu_of).sum()
+        self.pids().into_iter().skip(1).map(cpu_of).sum()
     }
 
     /// Memory of it and its children in bytes.
     pub fn memory(&self) -> Memory {
-        tree(self.pid()).into_iter().map(memory_of).fold(Memory::default(), Memory::plus)
+        self.pids().into_iter().map(memory_of).fold(Memory::default(), Memory::plus)
     }
 }
 

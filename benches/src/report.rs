@@ -25,6 +25,20 @@ pub struct Row {
     pub beside: Beside,
     /// How it came about: sample counts, rates, spread.
     pub detail: String,
+    /// Where it lies in a plot, if it belongs in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<Point>,
+}
+
+/// A figure's place in a plot; its height is the figure.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Point {
+    /// What is counted along the plot: streams, viewers.
+    pub over: String,
+    /// The line that it is on.
+    pub line: String,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// What a figure stands beside. Less is better in every row.
@@ -54,7 +68,14 @@ impl Row {
             ours,
             beside: Beside::Nothing,
             detail: String::new(),
+            point: None,
         }
+    }
+
+    /// In the plot over the number of something.
+    pub fn point(mut self, over: &str, line: &str, count: usize) -> Self {
+        self.point = Some(Point { over: over.into(), line: line.into(), count });
+        self
     }
 
     /// Beside a budget.
@@ -134,6 +155,16 @@ impl Report {
             report.rows.push(kept.row);
         }
         Ok(report)
+    }
+
+    /// All figures.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Where they were taken.
+    pub fn machine(&self) -> &str {
+        &self.machine
     }
 
     /// Adds the figures to a file, one JSON object a line.

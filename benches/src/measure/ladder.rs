@@ -26,7 +26,7 @@ use quality::Quality;
 /// The rungs: pixels down, average bits a second.
 const RUNGS: [(u32, u32); 3] = [(720, 2_500_000), (480, 1_200_000), (360, 700_000)];
 /// The effort of both.
-const PRESET: &str = "veryfast";
+pub(super) const PRESET: &str = "veryfast";
 /// How much later a rung's part may be there than the source's, in the middle, in milliseconds.
 const LATER_MS: f64 = 60.0;
 /// From the first picture of a ladder until its cost is measured.
@@ -80,8 +80,7 @@ async fn ours(
     rungs: &[(u32, u32)],
     passthrough: &str,
 ) -> Result<(Cost, Taken), Error> {
-    let rung = |(height, bitrate): &(u32, u32)| format!("{{height={height},bitrate={bitrate}}}");
-    let ladder = format!("[{}]", rungs.iter().map(rung).collect::<Vec<_>>().join(","));
+    let ladder = written(rungs);
     let settings = [
         ("transcode.mode", "auto"),
         ("transcode.ladder", ladder.as_str()),
@@ -118,8 +117,14 @@ async fn ours(
     Ok((cost, Taken { variants, files, rows }))
 }
 
+/// Rungs as the configuration has them.
+pub(super) fn written(rungs: &[(u32, u32)]) -> String {
+    let rung = |(height, bitrate): &(u32, u32)| format!("{{height={height},bitrate={bitrate}}}");
+    format!("[{}]", rungs.iter().map(rung).collect::<Vec<_>>().join(","))
+}
+
 /// A governor that stepped in would make ours look cheap.
-async fn undiminished(server: &Server) -> Result<(), Error> {
+pub(super) async fn undiminished(server: &Server) -> Result<(), Error> {
     let answer = Connection::open(server.admin, 0).await?.get("/api/v1/streams", Body::Keep).await?.text()?;
     let preset = answer.split_once("\"preset\":\"").and_then(|(_, rest)| rest.split('"').next());
     match preset {
@@ -129,7 +134,7 @@ async fn undiminished(server: &Server) -> Result<(), Error> {
 }
 
 /// The bundled film in 720p30 with a keyframe each second.
-fn film(clip: &Path, scratch: &Scratch, seconds: u32) -> Result<PathBuf, Error> {
+pub(super) fn film(clip: &Path, scratch: &Scratch, seconds: u32) -> Result<PathBuf, Error> {
     let file = scratch.path().join("film.mp4");
     let seconds = seconds.to_string();
     let mut command = Command::new("ffmpeg");

@@ -1,5 +1,6 @@
 //! One file per measurement.
 
+pub mod flame;
 pub mod health;
 pub mod herd;
 pub mod ingest;
@@ -8,6 +9,7 @@ pub mod lag;
 pub mod memory;
 pub mod relay;
 pub mod rtsp;
+pub mod scale;
 pub mod serve;
 pub mod soak;
 pub mod viewers;

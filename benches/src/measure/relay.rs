@@ -124,7 +124,7 @@ fn link(
 }
 
 /// A UDP port of the loopback interface that was free a moment ago.
-fn free_udp() -> Result<SocketAddr, Error> {
+pub(super) fn free_udp() -> Result<SocketAddr, Error> {
     UdpSocket::bind(("127.0.0.1", 0))
         .and_then(|socket| socket.local_addr())
         .map_err(doing("find a free UDP port"))

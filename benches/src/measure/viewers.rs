@@ -32,17 +32,68 @@ pub fn run(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
     LocalSet::new().block_on(&runtime()?, measure(setting, core))
 }
 
-async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>, Error> {
-    let players = setting.size(1_000, 100);
-    let span = setting.size(Duration::from_secs(20), Duration::from_secs(2));
+/// What so many players cost, and how long they wait.
+pub(super) struct Cost {
+    /// Of the serving core, without what it takes when nobody watches.
+    pub(super) percent: f64,
+    /// From a part's last sample written to its last byte received, of 95 in 100.
+    pub(super) p95_ms: f64,
+}
+
+/// The same crowds, of one size after the other, at one server.
+pub(super) fn sweep(setting: &Setting<'_>, counts: &[usize]) -> Result<Vec<Cost>, Error> {
+    let core = machine::split();
+    let span = setting.size(Duration::from_secs(10), Duration::from_secs(2));
+    let measure = async {
+        let (server, publisher, paths) = stage(setting, core).await?;
+        let (idle, mut costs) = (cost(&server, span).await, Vec::new());
+        for count in counts {
+            let seen = crowd(&server, &paths, publisher.sent(), *count, Plan { media: true, span }).await?;
+            costs.push(Cost { percent: (seen.load - idle) * 100.0, p95_ms: seen.times.ms(95.0) });
+        }
+        publisher.finish()?;
+        Ok(costs)
+    };
+    LocalSet::new().block_on(&runtime()?, measure)
+}
+
+/// What `watched` gives while so many players watch; they end after `span`.
+pub(super) fn during<T>(
+    setting: &Setting<'_>,
+    players: usize,
+    span: Duration,
+    watched: impl AsyncFnOnce(&Server) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let core = machine::split();
+    let measure = async {
+        let (server, publisher, paths) = stage(setting, core).await?;
+        let playing = crowd(&server, &paths, publisher.sent(), players, Plan { media: true, span });
+        let (_, value) = tokio::try_join!(playing, watched(&server))?;
+        publisher.finish()?;
+        Ok(value)
+    };
+    LocalSet::new().block_on(&runtime()?, measure)
+}
+
+/// A server with one stream, and the paths of its renditions.
+async fn stage(
+    setting: &Setting<'_>,
+    core: Option<usize>,
+) -> Result<(Server, Publisher, Vec<(Track, Rc<str>)>), Error> {
     let mut server = Server::start(setting.server, core).await?;
     let publisher = Publisher::start(&[server.rtmp], "viewers", Source::new(MEGABITS))?;
     let renditions = server.live("viewers").await?;
-    let paths: Vec<(Track, Rc<str>)> =
-        [(Track::Video, Some(renditions.video)), (Track::Audio, renditions.audio)]
-            .into_iter()
-            .filter_map(|(track, path)| Some((track, path?.into())))
-            .collect();
+    let paths = [(Track::Video, Some(renditions.video)), (Track::Audio, renditions.audio)]
+        .into_iter()
+        .filter_map(|(track, path)| Some((track, path?.into())))
+        .collect();
+    Ok((server, publisher, paths))
+}
+
+async fn measure(setting: &Setting<'_>, core: Option<usize>) -> Result<Vec<Row>, Error> {
+    let players = setting.size(1_000, 100);
+    let span = setting.size(Duration::from_secs(20), Duration::from_secs(2));
+    let (server, publisher, paths) = stage(setting, core).await?;
     let idle = cost(&server, span / 4).await;
     let only_lists = crowd(&server, &paths, publisher.sent(), players, Plan { media: false, span }).await?;
     let all = crowd(&server, &paths, publisher.sent(), players, Plan { media: true, span }).await?;
