@@ -27,7 +27,9 @@ pub fn draw(report: &Report, dir: &Path) -> Result<Vec<PathBuf>, Error> {
         let file = dir.join(format!("{over}-{what}.svg"));
         let drawing = Drawing { over: &over, unit: &unit, machine: report.machine(), lines: &lines };
         let drawn = drawing.draw(&file);
-        drawn.map_err(|why| doing(format!("draw {}", file.display()))(std::io::Error::other(why.to_string())))?;
+        drawn.map_err(|why| {
+            doing(format!("draw {}", file.display()))(std::io::Error::other(why.to_string()))
+        })?;
         files.push(file);
     }
     Ok(files)

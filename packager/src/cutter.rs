@@ -263,6 +263,13 @@ impl Cutter {
         self.discontinuity |= self.opened;
     }
 
+    /// Takes out what came of sounds for after the pictures so far. Where the pictures go on with other parameters, it
+    /// belongs beside those: their segment begins with it (TL-38).
+    pub(crate) fn take_ahead(&mut self) -> Vec<Sample> {
+        let Some(end) = self.reference.end else { return Vec::new() };
+        self.lanes.iter_mut().flat_map(|lane| lane.take_ahead(end.at)).collect()
+    }
+
     /// Bounds segments from now on: the target duration is fixed.
     pub fn set_longest(&mut self, longest: i64) {
         self.longest = Some(longest);

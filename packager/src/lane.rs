@@ -148,6 +148,15 @@ impl Lane {
         self.drop_before(at - self.half);
     }
 
+    /// Takes out what waits of a sound and belongs behind `at`.
+    pub(crate) fn take_ahead(&mut self, at: i64) -> VecDeque<Sample> {
+        if self.video || self.missing.is_some() {
+            return VecDeque::new();
+        }
+        let before = self.waiting.iter().take_while(|sample| self.at(sample) < at - self.half).count();
+        self.waiting.split_off(before)
+    }
+
     /// The reference has begun a segment.
     pub(crate) fn open(&mut self, begin: Begin) {
         self.starts.push_back(begin);

@@ -53,6 +53,8 @@ pub struct Stream {
     clock: Option<ClockMap>,
     tracks: Arc<TrackSet>,
     cutter: Option<Cutter>,
+    /// Sound that came for after the pictures before the tracks changed: the next of it may join there.
+    ahead: Vec<Sample>,
     epoch: Option<Epoch>,
     /// Why the next segment is a discontinuity.
     reason: Option<Break>,
@@ -71,6 +73,7 @@ impl Stream {
             clock: None,
             tracks: Arc::default(),
             cutter: None,
+            ahead: Vec::new(),
             epoch: None,
             reason: None,
             announced: false,
@@ -134,9 +137,15 @@ impl Stream {
 
     fn push_sample(&mut self, sample: Sample) {
         self.clock.get_or_insert(ClockMap { media: sample.pts, wall: sample.received });
-        if let Some(cutter) = &mut self.cutter {
-            cutter.push(sample);
-            self.apply_cuts();
+        let mut ahead: Vec<Sample> = self.ahead.extract_if(.., |ahead| ahead.track == sample.track).collect();
+        if ahead.last().is_some_and(|last| last.end().ticks != sample.dts.ticks) {
+            ahead.clear();
+        }
+        for sample in ahead.into_iter().chain([sample]) {
+            if let Some(cutter) = &mut self.cutter {
+                cutter.push(sample);
+                self.apply_cuts();
+            }
         }
     }
 
@@ -153,9 +162,16 @@ impl Stream {
     }
 
     fn change_tracks(&mut self, tracks: Arc<TrackSet>) {
+        let mut ahead = self.cutter.as_mut().map_or_else(Vec::new, Cutter::take_ahead);
+        ahead.retain(|sample| self.tracks.by_id(sample.track) == tracks.by_id(sample.track));
         self.interrupt();
         self.reason = None;
         self.tracks = tracks;
+        self.ahead = ahead;
+        self.go_on_with_tracks();
+    }
+
+    fn go_on_with_tracks(&mut self) {
         let Some(epoch) = self.epoch.as_mut().filter(|epoch| epoch.target_duration().is_some()) else {
             return self.begin();
         };

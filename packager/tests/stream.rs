@@ -277,6 +277,38 @@ fn other_parameters_bring_another_init_segment_and_the_targets_stay() {
 }
 
 #[test]
+fn sound_that_is_ahead_of_pictures_that_change_goes_on_without_a_hole() {
+    let set = tracks(&[video((25, 1), 0), aac(48_000, 1_024)]);
+    let mut other = set.clone();
+    if let aqueduct_common::CodecConfig::H264(config) = &mut other.tracks[0].codec {
+        config.picture.width = 640;
+    }
+    // Sound comes before, with or after its picture; the last is what the tracks were described for anew.
+    for lag in [-0.3, -0.05, 0.0, 0.05] {
+        let mut world = World::new();
+        world.tracks(&set);
+        let mut sources = sources(&set, 25);
+        for (again, end) in [(&set, 14.0), (&other, 18.0), (&set, 22.0)] {
+            if end > 14.0 {
+                world.push(Feed::Tracks(again.clone().into()));
+            }
+            world.feed(&mut sources, end, lag);
+        }
+        world.finish();
+        world.assert_aligned(&set);
+        let sound = world.list("a0");
+        let breaks = sound.segments.iter().filter(|segment| segment.discontinuity);
+        assert_eq!(breaks.count(), 2, "sound {lag} s late");
+        let of_sound = world.checks.chunks.iter().filter(|(path, _)| path.contains("/a0/"));
+        let mut spans: Vec<_> = of_sound.map(|(_, chunk)| (chunk.tfdt, chunk.tfdt + chunk.ticks)).collect();
+        spans.sort_unstable();
+        let joined = spans.windows(2).all(|pair| pair[0].1 == pair[1].0);
+        // What comes after the pictures that it belongs to is too late for their segment.
+        assert!(joined || lag > 0.0, "sound {lag} s late: {spans:?}");
+    }
+}
+
+#[test]
 fn parameters_that_come_back_get_another_init_segment() {
     let set = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);
     let mut other = set.clone();

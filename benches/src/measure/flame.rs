@@ -100,7 +100,9 @@ impl Recording<'_> {
         let data = self.scratch.path().join(self.name);
         let pids = server.program.pids().iter().map(i32::to_string).collect::<Vec<_>>().join(",");
         let mut record = Command::new("perf");
-        record.args(["record", "-q", "-F", HERTZ, "--call-graph", "dwarf,16384", "-p", &pids, "-o"]).arg(&data);
+        record
+            .args(["record", "-q", "-F", HERTZ, "--call-graph", "dwarf,16384", "-p", &pids, "-o"])
+            .arg(&data);
         record.args(["--", "sleep", &self.span.to_string()]);
         // perf waits; the clients, which are this thread, go on.
         let recorded = tokio::task::spawn_blocking(move || output(&mut record)).await;

@@ -47,11 +47,7 @@ async fn streams(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
     let (mut publishers, mut rows) = (Vec::new(), Vec::new());
     for count in counts {
         for index in publishers.len()..*count {
-            publishers.push(Publisher::start(
-                &[server.rtmp],
-                &format!("s{index}"),
-                Source::new(MEGABITS),
-            )?);
+            publishers.push(Publisher::start(&[server.rtmp], &format!("s{index}"), Source::new(MEGABITS))?);
         }
         for index in 0..*count {
             server.live(&format!("s{index}")).await?;
@@ -155,9 +151,11 @@ fn viewers(setting: &Setting<'_>) -> Result<Vec<Row>, Error> {
     for (count, cost) in counts.iter().zip(viewers::sweep(setting, counts)?) {
         rows.push(point("viewers", "one stream over HTTP/1.1", *count, cost.percent));
         let what = format!("{count} viewers: part written → received, p95");
-        rows.push(
-            Row::new("scale", what, "ms", cost.p95_ms).point("viewers", "part written → received, p95", *count),
-        );
+        rows.push(Row::new("scale", what, "ms", cost.p95_ms).point(
+            "viewers",
+            "part written → received, p95",
+            *count,
+        ));
     }
     Ok(rows)
 }

@@ -96,7 +96,7 @@ async fn pictures_that_change_their_size_go_on_in_a_browser() -> Outcome {
         Ok(())
     };
     let viewing = browse(&url, Player::Hls, 12, &["--settle", "0"]);
-    let (viewer, ()) = tokio::try_join!(viewing, changes)?;
+    let (viewer, (), _) = tokio::try_join!(viewing, changes, server.conforms("sizes", 10))?;
     println!("longest stall {} s, stalls {}", viewer["longestStall"], viewer["stalls"]);
     assert!(viewer["fatal"].is_null(), "{viewer:#}");
     assert!(viewer["playedSeconds"].as_f64().is_some_and(|played| played >= 8.0), "{viewer:#}");

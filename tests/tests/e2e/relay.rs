@@ -155,6 +155,70 @@ async fn a_cut_link_is_resumed_without_a_hole() -> Outcome {
     conforms(&edge, "show", 5).await
 }
 
+/// A clip that takes 5 Mbit/s: noise, which no encoder makes small.
+fn heavy() -> Drawing<'static> {
+    const VIDEO: &[&str] = &[
+        "-vf",
+        "noise=alls=40:allf=t",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-x264-params",
+        "bitrate=5000:vbv-maxrate=5000:vbv-bufsize=2500",
+    ];
+    Drawing { name: "heavy.mp4", size: "640x360", seconds: 12, video: VIDEO, ..Drawing::default() }
+}
+
+/// Whether a media playlist lists a gap behind a segment.
+async fn has_gap_behind(server: &Server, name: &str, msn: u64) -> Outcome<bool> {
+    let client = Client::new();
+    let mut found = false;
+    for list in media(&client, &server.playlist(name)).await? {
+        let list = MediaPlaylist::parse(&client.get(&list).await?.text()?).0.ok_or("no playlist")?;
+        let later = list.segments.iter().filter(|segment| segment.msn > msn);
+        found |= later.into_iter().any(|segment| segment.gap || segment.parts.iter().any(|part| part.gap));
+    }
+    Ok(found)
+}
+
+/// An edge that joins has the whole window to catch up with, which takes a link of 12 Mbit/s seconds beside what is
+/// live. A cut meanwhile costs the time of the cut: nothing live is lost, and nothing is sent twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_while_a_thin_link_catches_up_loses_nothing() -> Outcome {
+    let _room = room::half().await;
+    let relay = free_udp_port()?;
+    let origin = Server::origin(relay, &[]).await?;
+    let shape = Shape { delay: 20 * MS, rate: Some(12_000_000 / 8), ..Shape::default() };
+    let link = Link::udp(local(0), local(relay), shape).await?;
+    let clip = heavy().path()?.display().to_string();
+    let _push =
+        Push::start(&origin.rtmp_url("show"), &["-re", "-stream_loop", "-1", "-i", &clip, "-c", "copy"])?;
+    let client = Client::new();
+    // Until the window is full, and what is kept behind it.
+    advances(&origin, "show", (20, 0), 2 * START).await?;
+    let edge = Server::edge(&[link.address], &[]).await?;
+    edge.playable("show", START).await?;
+    let joined = newest(&client, &origin, "show").await?;
+    sleep(500 * MS).await;
+    let (taken, before) =
+        (edge.metric("aqueduct_relay_bytes_total", "in").await?, newest(&client, &edge, "show").await?);
+    link.blackout(true);
+    sleep(Duration::from_secs(3)).await;
+    link.blackout(false);
+    let gap = advances(&edge, "show", before, Duration::from_secs(15)).await?;
+    let at_origin = newest(&client, &origin, "show").await?;
+    let behind = advances(&edge, "show", at_origin, Duration::from_secs(15)).await?;
+    println!(
+        "cut after {taken} bytes; goes on {gap:?} after it, and {behind:?} later it is where the origin was"
+    );
+    assert!(!has_gap_behind(&edge, "show", joined.0).await?, "{}", edge.log());
+    assert!(same(&origin, &edge, "show").await? > 20);
+    assert_eq!(edge.metric("aqueduct_relay_objects_astray_total", "doubled").await?, 0.0, "{}", edge.log());
+    assert!(edge.metric("aqueduct_relay_links_lost_total", "").await? >= 1.0);
+    conforms(&edge, "show", 5).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_is_killed_comes_back_with_the_same_urls() -> Outcome {
     let _room = room::quarter().await;
