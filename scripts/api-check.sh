@@ -30,9 +30,10 @@ for _ in $(seq 150); do
 done
 
 # A drain ends the server, and the live stream of events never ends. What makes a camera's address a good one cannot be
-# said in a schema, so that good data by it may be refused.
+# said in a schema, so that good data by it may be refused. Most of what is drawn for a stream's name is one, so that few
+# wrong ones are found: that says nothing of the server.
 cd "$dir"
 "$schemathesis" run "http://127.0.0.1:$admin/api/v1/openapi.json" --url "http://127.0.0.1:$admin" \
   --exclude-path /api/v1/drain --exclude-path '/api/v1/nodes/{node}/drain' \
-  --exclude-path /api/v1/live --checks all --exclude-checks positive_data_acceptance "$@" || { code=$?; tail -n 5 "$dir/log" >&2; exit $code; }
+  --exclude-path /api/v1/live --checks all --exclude-checks positive_data_acceptance --suppress-health-check filter_too_much "$@" || { code=$?; tail -n 5 "$dir/log" >&2; exit $code; }
 kill -0 "$server" || { echo "the server has ended" >&2; exit 1; }
