@@ -12,13 +12,12 @@ use tokio::time::Instant;
 
 use crate::now;
 
-/// Shares that there are.
-const SHARES: u32 = 4;
+/// Shares that there are: two halves and a quarter, as each of them waits now and then.
+const SHARES: u32 = 5;
 /// One for all tests of a process.
 static FLOOR: LazyLock<watch::Sender<Floor>> = LazyLock::new(|| watch::Sender::new(Floor::default()));
 
-/// How much of the machine is wanted, in the order in which it is given: what lies well beside others comes first, and
-/// who wants the machine alone comes last. It is emptied once then, and not for each of them.
+/// How much of the machine is wanted. Who wants it alone comes last: it is emptied once then, and not for each of them.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Size {
     Half,
@@ -29,7 +28,7 @@ enum Size {
 impl Size {
     fn shares(self) -> u32 {
         match self {
-            Self::Half => SHARES / 2,
+            Self::Half => 2,
             Self::Quarter => 1,
             Self::Whole => SHARES,
         }
@@ -45,8 +44,15 @@ struct Floor {
 
 impl Floor {
     fn has_room(&self, size: Size) -> bool {
-        let before = &self.waiting[..size as usize];
-        self.taken + size.shares() <= SHARES && before.iter().all(|waiting| *waiting == 0)
+        let fits = |size: Size| self.taken + size.shares() <= SHARES;
+        let waits = |size: Size| self.waiting[size as usize] > 0;
+        let is_turn = match size {
+            Size::Half => true,
+            // Fills what a half leaves.
+            Size::Quarter => !(waits(Size::Half) && fits(Size::Half)),
+            Size::Whole => !waits(Size::Half) && !waits(Size::Quarter),
+        };
+        is_turn && fits(size)
     }
 
     /// Takes room, where there is some.
@@ -111,12 +117,15 @@ mod tests {
 
     #[test]
     fn who_wants_all_of_it_waits_for_the_others() {
-        let mut floor = Floor { taken: 0, waiting: [2, 1, 1] };
-        assert!(!floor.take(Size::Whole) && !floor.take(Size::Quarter));
+        let mut floor = Floor { taken: 0, waiting: [3, 2, 1] };
+        assert!(!floor.take(Size::Whole) && !floor.take(Size::Quarter), "a half comes first");
         assert!(floor.take(Size::Half) && floor.take(Size::Half));
-        assert!(!floor.take(Size::Quarter), "all is taken");
+        assert!(!floor.take(Size::Half) && floor.take(Size::Quarter), "a quarter fills what is left");
         floor.taken -= Size::Half.shares();
-        assert!(!floor.take(Size::Whole) && floor.take(Size::Quarter));
+        assert!(!floor.take(Size::Quarter) && floor.take(Size::Half));
+        floor.taken = 0;
+        assert!(!floor.take(Size::Whole) && floor.take(Size::Quarter), "nobody else waits");
+        assert!(!floor.take(Size::Whole), "it is not empty");
         floor.taken = 0;
         assert!(floor.take(Size::Whole));
         assert_eq!((floor.taken, floor.waiting), (SHARES, [0; 3]));
