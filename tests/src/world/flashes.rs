@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::ffmpeg::{complaints, play};
@@ -41,7 +42,7 @@ impl Flashes {
     /// When ffmpeg cannot make it.
     pub async fn made() -> Outcome<Self> {
         static MADE: OnceCell<Flashes> = OnceCell::const_new();
-        MADE.get_or_try_init(async || draw()).await.cloned()
+        MADE.get_or_try_init(async || spawn_blocking(draw).await?).await.cloned()
     }
 }
 
