@@ -2,7 +2,9 @@
 //! alerts and records.
 
 mod outbox;
+mod overview;
 mod readings;
+mod second;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,22 +17,19 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use crate::alert::{AlertView, Alerts, Notice, RuleView, Saved, Thresholds, rules};
-use crate::health::{HealthState, Severity};
+use crate::health::HealthState;
 use crate::metrics::Metrics;
 use crate::nodes::{NodeView, Nodes};
 use crate::series::SeriesView;
-use crate::store::{Store, Write};
+use crate::store::Store;
 use crate::streams::{StreamRow, StreamView, Streams};
 use crate::viewers::{SessionView, Viewers};
 use crate::watch::Happening;
 use outbox::Outbox;
+pub use overview::{AlertCounts, Lost, NodeCounts, Overview, StreamCounts};
 
-/// Happenings over all streams that are remembered.
-const HAPPENED: usize = 200;
 /// Notices and happenings that a slow listener may be behind.
 const TOLD: usize = 1_024;
-/// Milliseconds between two records of the sessions that were heard since.
-const RECORD_EVERY: i64 = 60_000;
 /// Events that are taken in under one lock.
 const AT_ONCE: usize = 256;
 
@@ -56,85 +55,6 @@ pub struct AlertsView {
     pub recent: Vec<AlertView>,
     /// What is watched.
     pub rules: Vec<RuleView>,
-}
-
-/// How many streams are how.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
-pub struct StreamCounts {
-    /// A publisher is there; nothing plays yet.
-    pub starting: u32,
-    /// Well.
-    pub live: u32,
-    /// Not as well as they should be.
-    pub degraded: u32,
-    /// Nothing comes.
-    pub stalled: u32,
-    /// Their publishers are away.
-    pub reconnecting: u32,
-    /// Over, within the last minutes.
-    pub ended: u32,
-}
-
-/// How many alerts there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
-pub struct AlertCounts {
-    /// Warnings.
-    pub warning: u32,
-    /// Critical ones.
-    pub critical: u32,
-}
-
-/// How many nodes there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
-pub struct NodeCounts {
-    /// At work.
-    pub up: u32,
-    /// About to stop.
-    pub draining: u32,
-    /// Silent.
-    pub gone: u32,
-}
-
-/// What analytics had to drop since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
-pub struct Lost {
-    /// Events of stages.
-    pub events: u64,
-    /// Reports of viewers.
-    pub reports: u64,
-    /// Records that could not be kept.
-    pub records: u64,
-}
-
-/// Everything in a few figures.
-#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
-pub struct Overview {
-    /// The node's name.
-    pub node: String,
-    /// `serve`, `origin` or `edge`.
-    pub role: String,
-    /// The program's version.
-    pub version: &'static str,
-    /// Now, in milliseconds since 1970.
-    pub at: i64,
-    /// Seconds since the start.
-    pub uptime: u64,
-    /// Streams by how they are.
-    pub streams: StreamCounts,
-    /// Viewers over all nodes.
-    pub viewers: u64,
-    /// Bits a second from publishers.
-    pub bitrate_in: u64,
-    /// Bits a second to viewers, over all nodes.
-    pub bitrate_out: u64,
-    /// Alerts.
-    pub alerts: AlertCounts,
-    /// Nodes.
-    pub nodes: NodeCounts,
-    /// What had to be dropped.
-    pub lost: Lost,
-    /// Other nodes are heard.
-    pub cluster: bool,
 }
 
 /// What the board is told at its beginning.
@@ -371,167 +291,6 @@ impl Inner {
         self.metrics.record(event);
         self.streams.record(event, now);
     }
-
-    fn turn(&mut self, now: Instant, wall: i64, dropped: (u64, u64)) -> Vec<Told> {
-        self.now = wall;
-        self.begun.get_or_insert(wall);
-        let records = self.store.as_ref().map_or(0, Store::lost);
-        self.lost = Lost { events: dropped.0, reports: dropped.1, records };
-        self.streams.sweep(now);
-        self.nodes.sweep(wall);
-        self.count_viewers(wall);
-        self.viewers.make_room();
-        let before: Vec<(StreamName, HealthState)> =
-            self.streams.watched().map(|(view, watch)| (view.name.clone(), watch.state())).collect();
-        let present = self.viewers.present(wall);
-        let relay = self.nodes.own().relay.and_then(|relay| relay.lag_mean);
-        let turned = self.streams.turn(&self.viewers, &present, relay, wall);
-        let mut told = self.changes(&before);
-        for one in turned {
-            if let (Some(minute), Some(store)) = (one.minute, &self.store) {
-                store.write(Write::Minute(minute));
-            }
-            told.extend(one.happened.into_iter().map(Told::Happened));
-        }
-        let readings = readings::take(self, &present);
-        for notice in self.alerts.turn(&readings, wall) {
-            told.push(Told::Happened(readings::happening(&notice, wall)));
-            if let (Notice::Raised(alert) | Notice::Resolved(alert), Some(store)) = (&notice, &self.store) {
-                store.write(Write::Alert(alert.clone()));
-            }
-            told.push(Told::Alert(notice));
-        }
-        self.keep(&told, wall);
-        self.metrics.set_events_dropped(self.lost.events);
-        self.metrics.watch(&self.viewers, &self.alerts, self.lost.reports, self.lost.records);
-        self.metrics.scores(self.streams.watched().map(|(view, watch)| (&view.name, watch.score.as_ref())));
-        let streams = &self.streams;
-        self.metrics.keep(|stream| streams.knows(stream));
-        told
-    }
-
-    /// Viewers of each stream over all nodes that are there. Who moves from one to another is counted by both for a
-    /// while, and told once where its session is known.
-    fn count_viewers(&mut self, wall: i64) {
-        let here: Vec<String> =
-            self.nodes.all().filter(|node| node.state != "gone").map(|node| node.node.clone()).collect();
-        self.served_elsewhere.retain(|node, _| here.contains(node));
-        let elsewhere = self.served_elsewhere.values().flatten();
-        let all: Vec<(StreamName, u32)> = self.served.iter().chain(elsewhere).cloned().collect();
-        let counts = |node: &str| *node == *self.node || self.served_elsewhere.contains_key(node);
-        let twice = self.viewers.counted_twice(wall, counts);
-        self.twice = twice.values().copied().map(u64::from).sum();
-        self.streams.set_viewers(&all, &twice);
-    }
-
-    /// Streams whose health is another than it was.
-    fn changes(&self, before: &[(StreamName, HealthState)]) -> Vec<Told> {
-        let mut told = Vec::new();
-        for (view, watch) in self.streams.watched() {
-            let was = before
-                .iter()
-                .find(|(name, _)| *name == view.name)
-                .map(|(_, state)| *state)
-                .unwrap_or_default();
-            let is = watch.state();
-            if is == was {
-                continue;
-            }
-            let plays =
-                |state| matches!(state, HealthState::Live | HealthState::Degraded | HealthState::Stalled);
-            let began =
-                plays(is) && matches!(was, HealthState::Offline | HealthState::Starting | HealthState::Ended);
-            if began || is == HealthState::Ended {
-                told.push(Told::Stream(view.name.clone(), began));
-            }
-            let why = watch.health().reasons.into_iter().next().map(|reason| reason.text).unwrap_or_default();
-            told.push(Told::Health(view.name.clone(), is, why));
-        }
-        told
-    }
-
-    /// Remembers and records what is told, and sessions once a minute.
-    fn keep(&mut self, told: &[Told], wall: i64) {
-        for one in told {
-            let Told::Happened(happening) = one else { continue };
-            if self.happened.len() >= HAPPENED {
-                self.happened.pop_front();
-            }
-            self.happened.push_back(happening.clone());
-            if let Some(store) = &self.store {
-                let Happening { at, stream, kind, severity, text } = happening.clone();
-                store.write(Write::Event(at, stream, kind, severity.as_str(), text));
-            }
-        }
-        let due = wall - self.recorded >= RECORD_EVERY;
-        let since = if due { self.recorded } else { i64::MAX };
-        let changed = self.viewers.sweep(wall, since);
-        if due {
-            self.recorded = wall;
-        }
-        let Some(store) = &self.store else { return };
-        for session in changed {
-            let live = self.streams.watched().find(|(view, _)| view.name == session.stream);
-            let since = live.and_then(|(_, watch)| watch.live_since);
-            store.write(Write::Session(session.record(since)));
-        }
-        let save = self.alerts.save();
-        if save != self.saved {
-            self.saved = save.clone();
-            store.write(Write::Alerts(save));
-        }
-    }
-
-    fn overview(&self) -> Overview {
-        let mut streams = StreamCounts::default();
-        let mut bitrate_in = 0;
-        for (view, watch) in self.streams.watched() {
-            bitrate_in += view.bitrate;
-            match watch.state() {
-                HealthState::Offline | HealthState::Starting => streams.starting += 1,
-                HealthState::Live => streams.live += 1,
-                HealthState::Degraded => streams.degraded += 1,
-                HealthState::Stalled => streams.stalled += 1,
-                HealthState::Reconnecting => streams.reconnecting += 1,
-                HealthState::Ended => streams.ended += 1,
-            }
-        }
-        let mut nodes = NodeCounts::default();
-        let (mut viewers, mut bitrate_out) = (0, 0.0);
-        for node in self.nodes.all() {
-            viewers += node.viewers;
-            bitrate_out += node.bitrate_out;
-            match node.state.as_str() {
-                "draining" => nodes.draining += 1,
-                "gone" => nodes.gone += 1,
-                _ => nodes.up += 1,
-            }
-        }
-        viewers = viewers.saturating_sub(self.twice);
-        let mut alerts = AlertCounts::default();
-        for alert in self.alerts.active().iter().filter(|alert| alert.suppressed_by.is_none()) {
-            match alert.severity.as_str() {
-                "critical" => alerts.critical += 1,
-                _ => alerts.warning += 1,
-            }
-        }
-        let (node, role, cluster) = &self.setup;
-        Overview {
-            node: node.clone(),
-            role: (*role).into(),
-            version: env!("CARGO_PKG_VERSION"),
-            at: self.now,
-            uptime: self.begun.map_or(0, |begun| ((self.now - begun) / 1_000).max(0) as u64),
-            streams,
-            viewers,
-            bitrate_in,
-            bitrate_out: bitrate_out as u64,
-            alerts,
-            nodes,
-            lost: self.lost,
-            cluster: *cluster,
-        }
-    }
 }
 
 /// Feeds the board until every sender of events is gone.
@@ -566,13 +325,4 @@ fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the pure parts")]
 fn wall() -> i64 {
     WallTime::from_system(std::time::SystemTime::now()).micros / 1_000
-}
-
-/// How bad an alert is, for its happening.
-fn severity(word: &str) -> Severity {
-    match word {
-        "critical" => Severity::Critical,
-        "warning" => Severity::Warning,
-        _ => Severity::Info,
-    }
 }

@@ -75,14 +75,7 @@ pub fn start(plan: &Plan, board: &Board, drain: &CancellationToken) -> Option<Re
 }
 
 async fn run(plan: Plan, board: Board, drain: CancellationToken, mut asks: mpsc::Receiver<String>) {
-    let mut talk = Talk {
-        board,
-        waiting: VecDeque::new(),
-        number: 0,
-        instance: instance(),
-        heard: HashMap::new(),
-        from: None,
-    };
+    let mut talk = Talk::new(board);
     let mut said = false;
     loop {
         if let Err(error) = talk.session(&plan, &drain, &mut asks).await {
@@ -124,6 +117,17 @@ struct Talk {
 }
 
 impl Talk {
+    fn new(board: Board) -> Self {
+        Self {
+            board,
+            waiting: VecDeque::new(),
+            number: 0,
+            instance: instance(),
+            heard: HashMap::new(),
+            from: None,
+        }
+    }
+
     /// Until NATS is lost (an error), or nobody is left (none).
     async fn session(
         &mut self,
@@ -290,21 +294,10 @@ fn instance() -> u64 {
 mod tests {
     use super::*;
 
-    fn talk(board: Board) -> Talk {
-        Talk {
-            board,
-            waiting: VecDeque::new(),
-            number: 0,
-            instance: instance(),
-            heard: HashMap::new(),
-            from: None,
-        }
-    }
-
     #[test]
     fn what_comes_twice_counts_once() {
         let board = Board::default();
-        let mut here = talk(board.clone());
+        let mut here = Talk::new(board.clone());
         let node = NodeView { node: "edge-a".into(), state: "up".into(), seen: 1, ..NodeView::default() };
         let beacon = r#"{"v":1,"sid":"a","seq":1,"state":"playing","startup_ms":300}"#;
         let told = Told {
@@ -338,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_nats_is_bounded() {
-        let mut talk = talk(Board::default());
+        let mut talk = Talk::new(Board::default());
         for _ in 0..2 * WAITING {
             talk.gather();
         }

@@ -1,189 +1,41 @@
-//! Joins the stages. The only file that names two of them.
+//! Joins the stages. Nothing else names two of them.
 
+mod node;
+mod packagers;
 mod pulls;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aqueduct_analytics::Board;
 use aqueduct_common::feed::Publication;
-use aqueduct_common::{EventSender, Publish, Secret, StreamName, TrackId, Update, event};
+use aqueduct_common::{EventSender, Publish, StreamName, TrackId};
 use aqueduct_edge::Store;
 use aqueduct_edge::relay::{
-    Gathered, Hub, Origin, OriginOptions, Tee, Token, Trail, Upstream, UpstreamOptions, Wants,
+    Gathered, Hub, Origin, OriginOptions, Tee, Trail, Upstream, UpstreamOptions, Wants,
 };
 use aqueduct_ingest::pull::Pulls as Fetched;
 use aqueduct_ingest::{KeyRing, Pulls, Streams};
-use aqueduct_packager::{Checkpoints, Elsewhere, Lead};
 use aqueduct_transcode::hardware::survey::{self, Probe};
 use aqueduct_transcode::host::{self, Launch};
 use aqueduct_transcode::push;
 use aqueduct_transcode::snapshot::Snapshots;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
-use crate::cameras;
-use crate::certificate;
 use crate::config::Plan;
-use crate::doctor::Doctor;
-use crate::nodes::{Nodes, Words};
 use crate::pages::Embedded;
 use crate::plant::Planted;
-use crate::{observe, relay, transport};
+use crate::{certificate, relay};
+pub use node::{Addresses, Running, StartError};
+use node::{Node, Ports, Stage};
 
-/// Events that may wait for analytics; beyond, they are dropped and counted.
-const EVENTS: usize = 8_192;
-/// How long what a dead packager had published stays fetchable.
-const DEAD_LINGER: Duration = Duration::from_secs(10);
 /// How long edges that are fed may take to go elsewhere: they do within a second or two, and viewers' time must remain.
 const EDGES_LEAVE: Duration = Duration::from_secs(3);
 /// How often viewers of sources that are pulled while watched are looked for.
 const LOOK_FOR_VIEWERS: Duration = Duration::from_millis(200);
 /// Streams that may begin at once before ingest waits.
 const BEGINNING: usize = 64;
-
-/// Why the server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Publishers' ports.
-    #[error("{0}")]
-    Ingest(#[from] aqueduct_ingest::Error),
-    /// Viewers' ports.
-    #[error("{0}")]
-    Edge(#[from] aqueduct_edge::Error),
-    /// The program of the workers.
-    #[error("transcode: this program's own file cannot be told: {0}; set transcode.mode to \"off\"")]
-    Transcode(std::io::Error),
-    /// The key of viewers' tokens.
-    #[error("{0}")]
-    WatchKey(#[from] crate::token::KeyFileError),
-    /// The operator's password.
-    #[error("{0}")]
-    Password(#[from] crate::access::PasswordError),
-    /// Certificates.
-    #[error("{0}")]
-    Certificate(#[from] certificate::CertificateError),
-    /// Other nodes.
-    #[error("{0}")]
-    Relay(#[from] relay::RelayError),
-    /// The operator's port.
-    #[error("admin.listen {address}: {error}; stop what listens there, or set another address")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: std::io::Error,
-    },
-}
-
-/// Open ports with the URL schemes that reach them.
-pub type Ports = Vec<(&'static str, SocketAddr)>;
-
-/// Where the running server listens.
-#[derive(Clone, Debug, Default)]
-pub struct Addresses {
-    /// Publishers' ports with their URL schemes.
-    pub ingest: Ports,
-    /// Viewers' ports with their URL schemes.
-    pub edge: Ports,
-    /// Where edges connect, and the token that lets them in from other machines.
-    pub relay: Option<(SocketAddr, Option<Token>)>,
-    /// Nodes that feed this one.
-    pub origins: Vec<String>,
-    /// The operator's port.
-    pub admin: Option<SocketAddr>,
-    /// Its password, where this start made one.
-    pub admin_password: Option<Secret>,
-}
-
-/// What stops a stage, and the task that then ends.
-type Stage = (CancellationToken, JoinHandle<()>);
-
-/// A running server.
-#[derive(Debug)]
-pub struct Running {
-    /// Where it listens.
-    pub addresses: Addresses,
-    ready: Arc<AtomicBool>,
-    nodes: Nodes,
-    /// Kept until the packagers are gone: a registry without a handle ends its streams, and a stop must not.
-    streams: Option<Streams>,
-    /// In flow order.
-    stages: Vec<Stage>,
-}
-
-/// What every node has, whatever it does.
-struct Node {
-    events: EventSender,
-    board: Board,
-    /// Sources, where this node takes streams in.
-    pulls: Option<Pulls>,
-    doctor: Arc<Doctor>,
-    /// Notices that an earlier run could not deliver.
-    waiting: String,
-    /// Pictures of streams: of those that publishers push to this node.
-    snapshots: Snapshots,
-    running: Running,
-}
-
-impl Node {
-    fn new(plan: &Plan, relay: Option<SocketAddr>, role: &'static str, keys: Option<&KeyRing>) -> Self {
-        let (events, heard) = event::bus(EVENTS);
-        let (board, waiting) = observe::board(plan, role);
-        observe::start(board.clone(), heard);
-        let (addresses, ready) = (Addresses::default(), Arc::new(AtomicBool::new(true)));
-        let nodes = Nodes::start(plan, relay, events.clone());
-        let doctor = Arc::new(Doctor::new(board.clone(), keys.cloned().map(Arc::new)));
-        let running = Running { addresses, ready, nodes, streams: None, stages: Vec::new() };
-        Self { events, board, doctor, waiting, pulls: None, snapshots: Snapshots::default(), running }
-    }
-
-    fn stage(&mut self, stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
-        self.running.stages.push((stop.clone(), tokio::spawn(task)));
-    }
-
-    /// The operator's port is the last to close.
-    async fn open_admin(mut self, plan: &Plan) -> Result<Running, StartError> {
-        let address = plan.admin.listen;
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| StartError::Admin { address, error })?;
-        self.running.addresses.admin = Some(listener.local_addr().unwrap_or(address));
-        let (access, password) = observe::access(plan)?;
-        self.running.addresses.admin_password = password;
-        let stop = CancellationToken::new();
-        let (ready, drain) = (self.running.ready.clone(), self.running.nodes.asked().clone());
-        let node: Arc<str> = plan.cluster.node().as_str().into();
-        let (board, doctor) = (self.board.clone(), self.doctor.clone());
-        let protect_metrics = plan.admin.protect_metrics;
-        let remote = transport::start(plan, &board, &drain);
-        let beside = crate::dashboard::routes(self.snapshots.clone(), &self.running.addresses);
-        let beside = beside.merge(cameras::routes(self.pulls.take()));
-        let node_name = node.clone();
-        let admin =
-            Admin { board, ready, drain, access, protect_metrics, doctor, node: node_name, remote, beside };
-        let stopped = stop.clone();
-        let waiting = std::mem::take(&mut self.waiting);
-        let hooks =
-            crate::hooks::run(self.board.clone(), plan.analytics.hooks.clone(), node, waiting, stop.clone());
-        self.stage(&stop, hooks);
-        let otlp = crate::otlp::run(self.board.clone(), plan.analytics.otlp.clone(), stop.clone());
-        self.stage(&stop, otlp);
-        let board = self.board.clone();
-        self.stage(&stop, async move {
-            if let Err(error) = admin::run(admin, listener, stopped).await {
-                tracing::error!(%error, "the operator's port failed");
-            }
-            observe::close(board).await;
-        });
-        Ok(self.running)
-    }
-}
 
 /// Opens every port of a node that takes streams from publishers, and starts every stage. With an address for it, edges
 /// are fed from there.
@@ -247,7 +99,10 @@ pub async fn start_origin(
         None => Arc::new(store),
     };
     let stop = CancellationToken::new();
-    node.stage(&stop, package(plan.clone(), encoded, sink, node.running.nodes.clone(), events, stop.clone()));
+    node.stage(
+        &stop,
+        packagers::run(plan.clone(), encoded, sink, node.running.nodes.clone(), events, stop.clone()),
+    );
     node.running.stages.extend(feeding.map(|(_, stage)| stage));
     node.running.stages.push(edge);
     Box::pin(node.open_admin(plan)).await
@@ -435,108 +290,4 @@ fn spawn_edge(
         }
     });
     Ok((http.into_iter().chain(https).collect(), (stop, task)))
-}
-
-/// What the packagers of two nodes tell each other when one takes a stream over.
-#[derive(Debug)]
-struct Takeover(Words);
-
-impl Elsewhere for Takeover {
-    fn tell(&self, stream: &StreamName, checkpoint: &str) {
-        self.0.say(stream, checkpoint);
-    }
-
-    fn heard(&self, stream: &StreamName) -> Option<(String, Duration)> {
-        self.0.heard(stream)
-    }
-}
-
-/// What the directory says of a stream, as its packager wants it.
-fn leads(mut told: watch::Receiver<aqueduct_edge::cluster::Lead>) -> watch::Receiver<Lead> {
-    use aqueduct_edge::cluster::Lead as Told;
-    let (sender, heard) = watch::channel(Lead::Unknown);
-    tokio::spawn(async move {
-        loop {
-            sender.send_replace(match *told.borrow_and_update() {
-                Told::Unknown => Lead::Unknown,
-                Told::Ours => Lead::Leads,
-                Told::Theirs => Lead::Follows,
-            });
-            tokio::select! {
-                changed = told.changed() => if changed.is_err() { return },
-                () = sender.closed() => return,
-            }
-        }
-    });
-    heard
-}
-
-/// Gives every stream that begins a packager of its own. A packager that dies takes only its stream with it.
-async fn package(
-    plan: Plan,
-    mut publications: mpsc::Receiver<Publication>,
-    sink: Arc<dyn Publish>,
-    nodes: Nodes,
-    events: EventSender,
-    stop: CancellationToken,
-) {
-    let elsewhere = Arc::new(Takeover(nodes.elsewhere()));
-    let checkpoints = Checkpoints::shared(Some(plan.data_dir.join("streams")), elsewhere);
-    let (mut running, mut claims) = (JoinSet::new(), HashMap::new());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            begun = publications.recv() => {
-                let Some(publication) = begun else { break };
-                let claim = nodes.claim(&publication.stream);
-                let task = running.spawn(aqueduct_packager::run(
-                    plan.packager.clone(),
-                    publication,
-                    sink.clone(),
-                    checkpoints.clone(),
-                    events.clone(),
-                    leads(claim.leads()),
-                ));
-                claims.insert(task.id(), claim);
-            }
-            Some(ended) = running.join_next_with_id() => {
-                let id = match &ended {
-                    Ok((id, ())) => *id,
-                    Err(error) => error.id(),
-                };
-                let claim = claims.remove(&id);
-                if let (Err(error), Some(claim)) = (ended, claim) {
-                    let stream = claim.stream();
-                    tracing::error!(%stream, %error, "a packager died; its stream begins anew when its publisher returns");
-                    sink.publish(stream, Update::End { linger: DEAD_LINGER });
-                }
-            }
-        }
-    }
-    // No ENDLIST on a stop: the numbering stands in the checkpoints, and the streams go on after a restart.
-    running.shutdown().await;
-}
-
-impl Running {
-    /// Waits until the operator asks for a drain.
-    pub async fn asked_to_leave(&self) {
-        self.nodes.asked().cancelled().await;
-    }
-
-    /// Leaves the other nodes in order, and stops in flow order: publishers, workers, packagers, edges, viewers, operator. What is not done by the deadline is cut off.
-    /// Returns whether everything ended by itself.
-    pub async fn drain(self, deadline: Duration) -> bool {
-        self.ready.store(false, Ordering::Release);
-        let in_flow_order = async {
-            self.nodes.leave(deadline).await;
-            for (stop, task) in self.stages {
-                stop.cancel();
-                // A stage that panicked has ended as well; it logged why.
-                let _ = task.await;
-            }
-        };
-        let whole = tokio::time::timeout(deadline, in_flow_order).await.is_ok();
-        drop(self.streams);
-        whole
-    }
 }

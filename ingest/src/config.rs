@@ -273,11 +273,6 @@ impl Plan {
         }
     }
 
-    /// Whether a certificate is needed.
-    pub fn needs_tls(&self) -> bool {
-        self.rtmps.is_some()
-    }
-
     pub(crate) fn session_limits(&self) -> rtmp::Limits {
         rtmp::Limits {
             handshake: self.limits.handshake,
@@ -408,7 +403,7 @@ mod tests {
         assert_eq!(toml_edit::de::from_str::<Config>("").unwrap(), Config::default());
         let plan = read("").unwrap();
         assert_eq!(plan.rtmp, Some("0.0.0.0:1935".parse().unwrap()));
-        assert_eq!((plan.rtmps, plan.needs_tls()), (None, false));
+        assert_eq!(plan.rtmps, None);
         assert_eq!(plan.policy(), Policy::default());
         assert_eq!(plan.session_limits(), rtmp::Limits::default());
     }

@@ -3,6 +3,8 @@
 //! One small file per live stream, replaced by rename at the end of each segment. A stream that has ended leaves
 //! none. Without a directory nothing survives, but epochs still only grow while the process lives.
 
+mod record;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,13 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aqueduct_common::{StreamName, WallTime};
-use serde::{Deserialize, Serialize};
 
-/// Parts that may have been published since the newest checkpoint: more than a segment's, many times.
-const PARTS_AHEAD: u64 = 1_000;
-
-/// Segments that may have been published since the newest checkpoint, beside one for each second.
-const SEGMENTS_AHEAD: u64 = 2;
+use record::newer;
+pub use record::{Checkpoint, Directories};
 
 /// Bits of an epoch's number below its second. They are any at first, so that two nodes that begin one stream in the same
 /// second do not share its URLs. With them a number is exact as a JSON number, too, for centuries.
@@ -33,44 +31,6 @@ pub trait Elsewhere: Send + Sync + std::fmt::Debug {
     /// What the node said last that had the stream before, and how long ago that was taken at most. The nodes' clocks need
     /// not agree.
     fn heard(&self, stream: &StreamName) -> Option<(String, Duration)>;
-}
-
-/// How far a stream has come. Numbers are those that come next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The epoch's number.
-    pub epoch: u64,
-    /// Media sequence number.
-    pub next_msn: u64,
-    /// Part number, the highest of all renditions.
-    pub next_part: u64,
-    /// Discontinuities so far.
-    pub era: u64,
-    /// EXT-X-TARGETDURATION, in seconds.
-    pub target_duration: u32,
-    /// PART-TARGET, in milliseconds.
-    pub part_target: u32,
-    /// When it was taken, in microseconds since 1970.
-    pub wall_micros: i64,
-    /// Date of what comes next, in microseconds since 1970.
-    #[serde(default)]
-    pub next_micros: i64,
-    /// The renditions' directories.
-    #[serde(default)]
-    pub directories: Directories,
-    /// Of one that is resumed, the first number whose segment nobody has any more.
-    #[serde(skip)]
-    pub missed_msn: Option<u64>,
-}
-
-/// Which directories an epoch has given to its renditions: one whose list has ended does not come back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Directories {
-    /// How many were used, for video and for audio.
-    pub used: [u32; 2],
-    /// That of the rendition on air, if there is one.
-    pub on_air: [Option<u32>; 2],
 }
 
 /// Where a stream begins.
@@ -251,48 +211,6 @@ impl Checkpoints {
     }
 }
 
-impl Checkpoint {
-    /// Its numbers leave room for those that come. A file or another node may say anything.
-    fn is_sane(&self) -> bool {
-        const MOST: u64 = 1 << 53;
-        let numbers = [self.epoch, self.next_msn, self.next_part, self.era];
-        numbers.iter().all(|number| *number < MOST)
-            && (1..=3_600).contains(&self.target_duration)
-            && (1..=60_000).contains(&self.part_target)
-            && self.directories.used.iter().all(|used| *used < u32::MAX / 2)
-    }
-
-    /// Date of what comes next. One that an older version has written does not say.
-    pub(crate) fn next_date(&self) -> WallTime {
-        WallTime { micros: if self.next_micros > 0 { self.next_micros } else { self.wall_micros } }
-    }
-
-    /// Itself, moved beyond every number that may have been used since; `None` when it is too old.
-    fn resume(mut self, now: WallTime, within: Duration) -> Option<Self> {
-        let elapsed = now.micros.checked_sub(self.wall_micros)?;
-        if elapsed < 0 || i128::from(elapsed) > i128::try_from(within.as_micros()).ok()? {
-            return None;
-        }
-        self.missed_msn = Some(self.next_msn);
-        self.next_msn = self.next_msn.saturating_add(SEGMENTS_AHEAD + elapsed.cast_unsigned() / 1_000_000);
-        self.next_part = self.next_part.saturating_add(PARTS_AHEAD);
-        // The newest discontinuity may have come after it was taken; the next one must be another.
-        self.era = self.era.saturating_add(1);
-        Some(self)
-    }
-}
-
-/// The later of two. Of one epoch that is the one that has come further.
-fn newer(one: Option<Checkpoint>, other: Option<Checkpoint>) -> Option<Checkpoint> {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            let place = |at: &Checkpoint| (at.epoch, at.next_msn);
-            Some(if place(&other) >= place(&one) { other } else { one })
-        }
-        (one, other) => one.or(other),
-    }
-}
-
 /// Different in every process, and every time.
 fn any_number() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -315,28 +233,12 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::record::SEGMENTS_AHEAD;
+    use super::record::tests::{NOW, WITHIN, checkpoint};
     use super::*;
-
-    const NOW: WallTime = WallTime { micros: 1_763_634_000_000_000 };
-    const WITHIN: Duration = Duration::from_secs(30);
 
     fn show() -> StreamName {
         "live/show".parse().unwrap()
-    }
-
-    fn checkpoint(epoch: u64) -> Checkpoint {
-        Checkpoint {
-            epoch,
-            next_msn: 100,
-            next_part: 500,
-            era: 3,
-            target_duration: 1,
-            part_target: 214,
-            wall_micros: NOW.micros,
-            next_micros: 0,
-            directories: Directories::default(),
-            missed_msn: None,
-        }
     }
 
     fn scratch(name: &str) -> PathBuf {
@@ -428,21 +330,6 @@ mod tests {
         let _again = checkpoints.running(&show());
         assert!(checkpoints.origin(&show(), NOW, WITHIN).resumed.is_some(), "it was dropped, not ended");
         let _ = std::fs::remove_dir_all(&dir);
-    }
-
-    #[test]
-    fn a_checkpoint_of_an_earlier_version_reads() {
-        let text = r#"{"epoch":9,"next_msn":100,"next_part":500,"era":3,"target_duration":1,"part_target":214,
-            "wall_micros":1763634000000000}"#;
-        assert_eq!(serde_json::from_str::<Checkpoint>(text).unwrap(), checkpoint(9));
-    }
-
-    #[test]
-    fn numbers_move_beyond_all_that_may_have_been_used() {
-        let resumed = checkpoint(9).resume(NOW.offset(7_900_000), WITHIN).unwrap();
-        assert_eq!((resumed.next_msn, resumed.next_part, resumed.era), (109, 1_500, 4));
-        assert_eq!(checkpoint(9).resume(NOW.offset(30_000_001), WITHIN), None, "too old");
-        assert_eq!(checkpoint(9).resume(NOW.offset(-1), WITHIN), None, "from the future");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aqueduct_common::StreamName;
 
-use super::{Inner, severity};
+use super::Inner;
 use crate::alert::{Kind, Notice, Reading, Scope, Signal};
 use crate::health::{HealthState, Severity};
 use crate::streams::StreamView;
@@ -142,4 +142,13 @@ pub(super) fn happening(notice: &Notice, at: i64) -> Happening {
     };
     let stream = if alert.scope.kind == Kind::Stream { alert.scope.name.clone() } else { String::new() };
     Happening { at, stream, kind: "alert", severity, text }
+}
+
+/// How bad an alert is, for its happening.
+fn severity(word: &str) -> Severity {
+    match word {
+        "critical" => Severity::Critical,
+        "warning" => Severity::Warning,
+        _ => Severity::Info,
+    }
 }

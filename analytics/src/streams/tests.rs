@@ -1,3 +1,6 @@
+use aqueduct_common::event::{Advice, IngestTick, Protocol, SourceChange};
+
+use super::entry::ADVICE_HOLDS;
 use super::*;
 
 fn name() -> StreamName {

@@ -6,6 +6,7 @@
 mod config;
 mod drive;
 mod link;
+mod plan;
 mod retry;
 
 use std::io;
@@ -16,9 +17,10 @@ use tokio::sync::mpsc;
 
 use crate::demux::Demuxed;
 
-pub use config::{Origin, Pick, PullConfig, PullConfigError, PullPlan, SCHEMES};
+pub use config::{PullConfig, PullConfigError};
 pub(crate) use drive::{Drive, Ended};
 pub(crate) use link::Link;
+pub use plan::{Origin, Pick, PullPlan, SCHEMES};
 pub(crate) use retry::Retry;
 
 use aqueduct_common::Event;

@@ -33,8 +33,6 @@ pub const AGGREGATE: u8 = 22;
 
 /// Event types of user control messages (RTMP-22).
 pub mod event {
-    /// A stream has begun.
-    pub const STREAM_BEGIN: u16 = 0;
     /// Asks for its own timestamp back.
     pub const PING_REQUEST: u16 = 6;
     /// Gives it back.

@@ -62,7 +62,7 @@ impl std::fmt::Debug for TlsConfig {
 }
 
 impl Server {
-    /// Binds the ports of `plan`. `tls` is needed where [`Plan::needs_tls`] says so. Publishers whose key is in `keys`
+    /// Binds the ports of `plan`. `tls` is needed where it listens for RTMPS. Publishers whose key is in `keys`
     /// go to `streams`, which reports their beginning and end; `events` hears of connections and refusals.
     ///
     /// # Errors

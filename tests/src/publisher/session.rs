@@ -145,11 +145,6 @@ impl Publisher {
         Ok(())
     }
 
-    /// Vanishes without a goodbye, as a process that was killed does.
-    pub fn vanish(self) {
-        drop(self);
-    }
-
     /// Waits until the server has closed this session.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! ffmpeg as a publisher, and as a player that decodes what it gets.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
@@ -90,8 +90,7 @@ impl Push {
     /// When it is gone.
     pub async fn signal(&self, name: &str) -> Outcome {
         let pid = self.child.id().ok_or("ffmpeg has ended already")?;
-        let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await?;
-        if status.success() { Ok(()) } else { Err(format!("kill -{name} {pid}: {status}").into()) }
+        super::signal(pid, name).await
     }
 
     /// Starts `ffmpeg ARGUMENTS`, whatever it then does.
@@ -100,16 +99,7 @@ impl Push {
     ///
     /// When ffmpeg cannot be started.
     pub fn any(arguments: &[&str]) -> Outcome<Self> {
-        let child = Command::new("ffmpeg")
-            .args(["-hide_banner", "-nostats", "-loglevel", "error", "-nostdin", "-y"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("cannot start ffmpeg: {error}"))?;
-        Ok(Self { child })
+        Self::run(&[&["-y"], arguments].concat())
     }
 
     /// Kills it at once (SIGKILL), and waits until it is gone.
@@ -171,16 +161,8 @@ pub struct Decoded {
 ///
 /// What ffmpeg complained about.
 pub async fn decode(url: &str, seconds: u32) -> Outcome<Decoded> {
-    let seconds_text = seconds.to_string();
-    let decoding = Command::new("ffmpeg")
-        .args(["-hide_banner", "-nostats", "-loglevel", "warning", "-nostdin", "-xerror", "-threads", "1"])
-        .args(["-i", url, "-t", &seconds_text, "-f", "null", "-progress", "pipe:1", "-"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let patience = Duration::from_secs(u64::from(seconds) * 2 + 25);
-    let output =
-        timeout(patience, decoding).await.map_err(|_| format!("ffmpeg plays {url} too slowly"))??;
+    let strict = ["-loglevel", "warning", "-xerror"];
+    let output = play(url, seconds, &strict, &["-f", "null", "-progress", "pipe:1", "-"]).await?;
     let complaints = complaints(&String::from_utf8_lossy(&output.stderr));
     if !output.status.success() || !complaints.is_empty() {
         return Err(format!("ffmpeg on {url}: {}\n{complaints}", output.status).into());
@@ -191,6 +173,20 @@ pub async fn decode(url: &str, seconds: u32) -> Outcome<Decoded> {
         value.and_then(|value| value.trim().parse::<i64>().ok()).unwrap_or(0)
     };
     Ok(Decoded { frames: last("frame") as u64, micros: last("out_time_us") })
+}
+
+/// Runs ffmpeg on `seconds` of a stream, with options before and behind it, until it ends.
+pub(super) async fn play(url: &str, seconds: u32, before: &[&str], behind: &[&str]) -> Outcome<Output> {
+    let playing = Command::new("ffmpeg")
+        .args(["-hide_banner", "-nostats", "-nostdin", "-threads", "1"])
+        .args(before)
+        .args(["-i", url, "-t", &seconds.to_string()])
+        .args(behind)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let patience = Duration::from_secs(u64::from(seconds) * 2 + 25);
+    Ok(timeout(patience, playing).await.map_err(|_| format!("ffmpeg plays {url} too slowly"))??)
 }
 
 /// Warnings that say nothing about the stream.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::ffmpeg::complaints;
+use super::ffmpeg::{complaints, play};
 use super::ladder::span;
-use super::{Server, target_folder, workspace};
+use super::{Server, workspace};
 use crate::Outcome;
+use crate::publisher::clip::made;
 
 /// How long the clip is, in seconds: long enough for a crowded machine.
 const LASTS: u32 = 120;
@@ -40,44 +42,25 @@ impl Flashes {
     /// When ffmpeg cannot make it.
     pub async fn made() -> Outcome<Self> {
         static MADE: OnceCell<Flashes> = OnceCell::const_new();
-        MADE.get_or_try_init(draw).await.cloned()
+        MADE.get_or_try_init(async || spawn_blocking(draw).await?).await.cloned()
     }
 }
 
-async fn draw() -> Outcome<Flashes> {
+fn draw() -> Outcome<Flashes> {
     let picture = format!(
         "color=black:s=320x180:r=25:d={LASTS},drawbox=color=white:t=fill:enable=lt(mod(t\\,1)\\,0.1)"
     );
     let sound = format!("aevalsrc=0.5*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.1):s=48000:d={LASTS}");
     let drawn = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound, "-c:a", "aac", "-ac", "2"];
     let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"];
-    let h264 = file("flashes-h264.mp4", &[&drawn[..], &h264, &["-pix_fmt", "yuv420p"]].concat()).await?;
+    let h264 = made("flashes-h264.mp4", &[&drawn[..], &h264, &["-pix_fmt", "yuv420p"]].concat())?;
     let from = h264.to_string_lossy().into_owned();
     let again =
         ["-i", &from, "-c:a", "copy", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-preset", "ultrafast"];
     let options = "keyint=25:min-keyint=25:bframes=0:scenecut=0:log-level=error";
     let h265 = ["-c:v", "libx265", "-x265-params", options];
-    let h265 = file("flashes-h265.mp4", &[&again[..], &h265].concat()).await?;
+    let h265 = made("flashes-h265.mp4", &[&again[..], &h265].concat())?;
     Ok(Flashes { h264, h265 })
-}
-
-async fn file(name: &str, arguments: &[&str]) -> Outcome<PathBuf> {
-    let path = target_folder().join(name);
-    if path.exists() {
-        return Ok(path);
-    }
-    let made = path.with_extension(format!("{}.mp4", std::process::id()));
-    let status = Command::new("ffmpeg")
-        .args(["-hide_banner", "-nostats", "-loglevel", "error", "-nostdin", "-y"])
-        .args(arguments)
-        .arg(&made)
-        .status()
-        .await?;
-    if !status.success() {
-        return Err(format!("ffmpeg makes no {name}: {status}").into());
-    }
-    std::fs::rename(&made, &path)?;
-    Ok(path)
 }
 
 /// What a browser saw and heard of one stream.
@@ -133,25 +116,8 @@ pub async fn heard(server: &Server, names: &[&str]) -> Outcome<BTreeMap<String, 
 pub async fn skew(url: &str, seconds: u32) -> Outcome<f64> {
     let graph = "[0:v]signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-[v];\
                  [0:a]silencedetect=n=-30dB:d=0.3[a]";
-    let decoding = Command::new("ffmpeg")
-        .args([
-            "-hide_banner",
-            "-nostats",
-            "-nostdin",
-            "-threads",
-            "1",
-            "-i",
-            url,
-            "-t",
-            &seconds.to_string(),
-        ])
-        .args(["-filter_complex", graph, "-map", "[v]", "-map", "[a]", "-f", "null", "-"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let patience = Duration::from_secs(u64::from(seconds) * 2 + 25);
-    let output =
-        timeout(patience, decoding).await.map_err(|_| format!("ffmpeg plays {url} too slowly"))??;
+    let behind = ["-filter_complex", graph, "-map", "[v]", "-map", "[a]", "-f", "null", "-"];
+    let output = play(url, seconds, &[], &behind).await?;
     let (pictures, sounds) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let beeps: Vec<f64> = sounds

@@ -1,5 +1,6 @@
 //! The world around the server: the real binary in a process of its own, ffmpeg, ffprobe, a browser.
 
+mod authority;
 mod browser;
 pub mod busy;
 mod clips;
@@ -11,19 +12,22 @@ mod ports;
 pub mod room;
 mod rtsp;
 mod server;
+mod signal;
 mod spoiler;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
 
+pub use authority::Authority;
 pub use browser::{Player, browse};
 pub use clips::Drawing;
 pub use ffmpeg::{Decoded, Push, decode, probe};
 pub use flashes::{Flashes, Heard, heard, skew};
 pub use nats::Nats;
-pub use ports::{free_port, free_udp_port};
+pub use ports::{free_port, free_udp_port, local};
 pub use rtsp::{RtspPush, RtspServer};
-pub use server::{Publishing, Server, Setting, binary, run_program};
+pub use server::{Publishing, Server, Setting, binary, borrowed, run_program};
+pub use signal::signal;
 pub use spoiler::{Reports, Spoil, Spoiler};
 
 /// The workspace's folder.

@@ -1,6 +1,6 @@
-//! Ports that nobody has.
+//! Ports of the loopback interface.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::Outcome;
 
@@ -20,4 +20,9 @@ pub fn free_port() -> Outcome<u16> {
 /// When there is none.
 pub fn free_udp_port() -> Outcome<u16> {
     Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// This port of the loopback interface.
+pub fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }

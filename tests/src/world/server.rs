@@ -1,7 +1,11 @@
 //! The server under test: the real binary, on ports of its own, with a data directory of its own.
 
+mod ask;
+mod program;
+mod publishing;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,17 +13,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::OnceCell;
-use tokio::task::JoinHandle;
 
-use super::{free_port, target_folder, workspace};
-use crate::check::Report;
-use crate::check::live::{self, Options};
-use crate::check::playlist::resolve;
+use super::free_port;
 use crate::fetch::Client;
-use crate::publisher::session::Pace;
-use crate::publisher::{Publisher, Script, Style, Target};
+use crate::publisher::Target;
 use crate::{Outcome, now};
+pub use program::{binary, run_program};
+pub use publishing::Publishing;
 
 /// How long a start may take, on a machine that is busy.
 const START: Duration = Duration::from_secs(20);
@@ -28,6 +28,11 @@ const LOG_LINES: usize = 5_000;
 
 /// `--set key=value`.
 pub type Setting<'a> = (&'a str, &'a str);
+
+/// Settings whose values were made, as a server takes them.
+pub fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<Setting<'a>> {
+    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
 
 /// A running server. Dropped, it is killed and its data directory removed.
 pub struct Server {
@@ -38,26 +43,6 @@ pub struct Server {
     http: u16,
     https: u16,
     admin: u16,
-}
-
-/// A push that ends, without a goodbye, when this is dropped.
-pub struct Publishing(JoinHandle<Outcome>);
-
-impl Publishing {
-    /// Waits for the end of the script.
-    ///
-    /// # Errors
-    ///
-    /// When the server refused or closed.
-    pub async fn ended(mut self) -> Outcome {
-        (&mut self.0).await?
-    }
-}
-
-impl Drop for Publishing {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// A data directory that goes when nobody needs it any more.
@@ -332,158 +317,6 @@ impl Server {
         children.into_iter().filter(is_worker).collect()
     }
 
-    /// What the API says of a stream.
-    ///
-    /// # Errors
-    ///
-    /// When it says nothing of it.
-    pub async fn told(&self, name: &str) -> Outcome<serde_json::Value> {
-        let text = Client::new().get(&self.admin("/api/v1/streams")).await?.text()?;
-        let streams: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-        let name = format!("live/{name}");
-        let mut streams = streams.into_iter();
-        streams
-            .find(|stream| stream["name"] == *name)
-            .ok_or_else(|| format!("{name} is not in {text}").into())
-    }
-
-    /// Waits until what the API says of a stream is as it should be.
-    ///
-    /// # Errors
-    ///
-    /// When it is not within `patience`; what it said last is in the text.
-    pub async fn tells(
-        &self,
-        name: &str,
-        patience: Duration,
-        so: impl Fn(&serde_json::Value) -> bool,
-    ) -> Outcome<serde_json::Value> {
-        let deadline = now() + patience;
-        loop {
-            let told = self.told(name).await;
-            match told {
-                Ok(told) if so(&told) => return Ok(told),
-                told if now() >= deadline => {
-                    return Err(
-                        format!("live/{name} is not as it should be: {told:#?}\n{}", self.log()).into()
-                    );
-                }
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    /// Waits until a stream can be played, and gives its multivariant playlist.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot within `patience`.
-    pub async fn playable(&self, name: &str, patience: Duration) -> Outcome<String> {
-        self.names(name, "#EXTM3U", patience).await
-    }
-
-    /// Waits until a stream's multivariant playlist holds `text`, and gives it.
-    ///
-    /// # Errors
-    ///
-    /// When it does not within `patience`.
-    pub async fn names(&self, name: &str, text: &str, patience: Duration) -> Outcome<String> {
-        let (client, url, deadline) = (Client::new(), self.playlist(name), now() + patience);
-        loop {
-            let answer = client.get(&url).await?;
-            let index = answer.text()?;
-            if answer.status.is_success() && index.contains(text) {
-                return Ok(index);
-            }
-            if now() >= deadline {
-                return Err(format!("{url}: {} after {patience:?}\n{}", answer.status, self.log()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// The first media playlist that a stream's multivariant playlist names, as it is now.
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
-    pub async fn media_playlist(&self, name: &str) -> Outcome<String> {
-        let (client, url) = (Client::new(), self.playlist(name));
-        let index = client.get(&url).await?.text()?;
-        let media = index.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
-        client.get(&resolve(&url, media.ok_or("no media playlist is named")?)).await?.text()
-    }
-
-    /// Publishes a script at its own pace, in a task that ends when what comes back is dropped.
-    pub fn publish(&self, name: &str, script: Script) -> Publishing {
-        self.publish_in(name, script, Style::default())
-    }
-
-    /// The same in a style of writing chunks.
-    pub fn publish_in(&self, name: &str, script: Script, style: Style) -> Publishing {
-        let target = self.target(name);
-        Publishing(tokio::spawn(async move {
-            let mut publisher = Publisher::connect(&target, style).await?;
-            publisher.play(&script, Pace::Live).await?;
-            publisher.finish(&target).await
-        }))
-    }
-
-    /// Pushes the demo's clock picture, by the program itself.
-    ///
-    /// # Errors
-    ///
-    /// When the program cannot be started.
-    pub async fn demo(&self, name: &str) -> Outcome<Child> {
-        let mut command = Command::new(binary().await?);
-        command.args(["demo", "--push-only", &self.rtmp_url(name), "--set"]);
-        command.arg(format!("data_dir={}", self.data.0.display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        Ok(command.spawn()?)
-    }
-
-    /// Runs the program beside the server, with its data directory and HTTP address, and gives what it prints.
-    ///
-    /// # Errors
-    ///
-    /// When it fails; its words are in the text.
-    pub async fn program(&self, arguments: &[&str], settings: &[Setting<'_>]) -> Outcome<String> {
-        let (data, http) = (self.data.0.display().to_string(), self.http_address());
-        let own = [("data_dir", &*data), ("edge.http.listen", &*http)];
-        let set: Vec<_> =
-            own.iter().chain(settings).map(|(key, value)| format!("--set={key}={value}")).collect();
-        let all: Vec<_> = arguments.iter().copied().chain(set.iter().map(String::as_str)).collect();
-        run_program(&all).await
-    }
-
-    /// Runs the conformance checker on a stream; errors of the stream are errors of the test.
-    ///
-    /// # Errors
-    ///
-    /// When the stream cannot be followed or breaks a rule.
-    pub async fn conforms(&self, name: &str, seconds: u64) -> Outcome<Report> {
-        let options = Options { span: Duration::from_secs(seconds), ..Options::default() };
-        let report = live::check(&self.playlist(name), options).await?;
-        if report.passed() {
-            return Ok(report);
-        }
-        Err(format!("{name} does not conform:\n{report}\n{}", self.log()).into())
-    }
-
-    /// One number of `/metrics`: the sum over all series of this name whose labels contain `labels`.
-    ///
-    /// # Errors
-    ///
-    /// When metrics cannot be read.
-    pub async fn metric(&self, name: &str, labels: &str) -> Outcome<f64> {
-        let text = Client::new().get(&self.admin("/metrics")).await?.text()?;
-        let series = text.lines().filter(|line| {
-            let end = line.find(['{', ' ']).unwrap_or(line.len());
-            &line[..end] == name && line.contains(labels)
-        });
-        Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-    }
-
     /// Asks the server to stop, as systemd does (SIGTERM).
     ///
     /// # Errors
@@ -495,8 +328,7 @@ impl Server {
 
     async fn signal(&self, signal: &str) -> Outcome {
         let pid = self.pid().ok_or("the server has ended already")?;
-        let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().await?;
-        if status.success() { Ok(()) } else { Err(format!("kill -{signal} {pid}: {status}").into()) }
+        super::signal(pid, signal).await
     }
 
     /// Waits until the process has ended; its exit code.
@@ -523,21 +355,6 @@ impl Server {
     }
 }
 
-/// Runs the program until it ends, and gives what it prints.
-///
-/// # Errors
-///
-/// When it fails; its words are in the text.
-pub async fn run_program(arguments: &[&str]) -> Outcome<String> {
-    let mut command = Command::new(binary().await?);
-    let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("aqueduct {arguments:?}: {}: {words}", output.status).into());
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 fn fresh_data() -> Outcome<Data> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -555,34 +372,4 @@ async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
             log.push(line);
         }
     }
-}
-
-/// The server's binary of the profile that this test was built with; it is built first where it is missing or old.
-///
-/// # Errors
-///
-/// When it does not build.
-pub async fn binary() -> Outcome<PathBuf> {
-    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    BUILT.get_or_try_init(build).await.cloned()
-}
-
-async fn build() -> Outcome<PathBuf> {
-    let debug = std::env::current_exe()?.components().any(|part| part.as_os_str() == "debug");
-    let path = target_folder().join(if debug { "debug" } else { "release" }).join("aqueduct");
-    // It may name another one, such as one that is installed.
-    if let Some(path) = std::env::var_os("SERVER_UNDER_TEST") {
-        return Ok(PathBuf::from(path));
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "aqueduct"]).current_dir(workspace());
-    if !debug {
-        command.arg("--release");
-    }
-    let output = command.output().await?;
-    if !output.status.success() {
-        return Err(format!("aqueduct does not build:\n{}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    if Path::exists(&path) { Ok(path) } else { Err(format!("{} is not there", path.display()).into()) }
 }

@@ -271,17 +271,6 @@ impl Rendition {
         longest
     }
 
-    /// Parts listed as gaps since `from`, and from the first of them to the first part with media after the last.
-    pub fn outage(&self, from: Instant) -> (usize, Duration) {
-        let since: Vec<&Part> = self.parts.iter().filter(|part| part.at >= from).collect();
-        let gaps = since.iter().filter(|part| part.gap).count();
-        let first = since.iter().position(|part| part.gap);
-        let last = since.iter().rposition(|part| part.gap);
-        let back = last.and_then(|last| since.get(last + 1));
-        let span = first.zip(back).map_or(Duration::MAX, |(first, back)| back.at - since[first].at);
-        (gaps, if gaps == 0 { Duration::ZERO } else { span })
-    }
-
     /// For each part with media, how late it was listed, against the part of this rendition that was soonest.
     pub fn lateness(&self) -> Vec<Duration> {
         let Some(first) = self.parts.first() else { return Vec::new() };

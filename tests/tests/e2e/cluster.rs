@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use aqueduct_tests::fetch::Client;
-use aqueduct_tests::publisher::clip::Clip;
-use aqueduct_tests::publisher::script::{Script, Wrapping};
-use aqueduct_tests::world::{Drawing, Nats, Player, Publishing, Server, browse, free_udp_port, room};
+use aqueduct_tests::world::{Nats, Player, Publishing, Server, browse, free_udp_port, room};
 use aqueduct_tests::{Outcome, now};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -27,11 +25,6 @@ async fn origin(nats: &Nats, node: &str) -> Outcome<Server> {
 async fn edge(nats: &Nats) -> Outcome<Server> {
     let url = nats.url();
     Server::edge(&[], &[("cluster.nats", &*url), ("cluster.node", "e1"), ("cluster.lease", "3s")]).await
-}
-
-fn push(origin: &Server) -> Outcome<Publishing> {
-    let script = Script::play(&Clip::open(&Drawing::default().path()?)?, 120_000, Wrapping::Legacy);
-    Ok(origin.publish("show", script))
 }
 
 /// What names a packager's run in its paths, as this node's playlist has it; empty where it has none.
@@ -113,9 +106,9 @@ async fn goes_on(edge: &Server, (url, _, last, _): &Listed) -> Outcome<Duration>
 async fn pair(nats: &Nats) -> Outcome<(Server, Server, Server, [Publishing; 2])> {
     let (one, two) = (origin(nats, "o1").await?, origin(nats, "o2").await?);
     let edge = edge(nats).await?;
-    let first = push(&one)?;
+    let first = one.publish_drawn("show")?;
     holds(&one, 1.0).await?;
-    let second = push(&two)?;
+    let second = two.publish_drawn("show")?;
     follows(&edge, &one).await?;
     // The other one packages nothing, says so, and has heard how far the first one is.
     let begun = now();
@@ -191,7 +184,7 @@ async fn live_goes_on_when_nats_is_gone() -> Outcome {
     let mut nats = Nats::start().await?;
     let one = origin(&nats, "o1").await?;
     let edge = edge(&nats).await?;
-    let _push = push(&one)?;
+    let _push = one.publish_drawn("show")?;
     follows(&edge, &one).await?;
     nats.kill().await?;
     for server in [&one, &edge] {

@@ -1,6 +1,5 @@
 //! Sources that the server fetches, and publishers over SRT: real senders, lossy links, lost workers.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use aqueduct_tests::Outcome;
 use aqueduct_tests::check::live::{self, Options};
 use aqueduct_tests::linkproxy::{Link, Shape};
 use aqueduct_tests::publisher::clip::made;
-use aqueduct_tests::world::{Drawing, Push, Server, decode, free_udp_port, room};
+use aqueduct_tests::world::{Drawing, Push, Server, decode, free_udp_port, local, room};
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -19,10 +18,6 @@ const WORDS: &str = "hidden-words-0123";
 /// Three seconds: loops show what becomes of a clip's end.
 fn short() -> Outcome<PathBuf> {
     Drawing { name: "short.mp4", seconds: 3, ..Drawing::default() }.path()
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 fn lossy(millionths: u32) -> Shape {

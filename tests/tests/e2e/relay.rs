@@ -1,22 +1,17 @@
 //! An origin and its edges, as processes of their own: same bytes, same playlists, and what happens to the way between them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use aqueduct_tests::check::live::{self, Options};
 use aqueduct_tests::check::playlist::{MediaPlaylist, resolve};
 use aqueduct_tests::fetch::Client;
 use aqueduct_tests::linkproxy::{Link, Shape};
-use aqueduct_tests::world::{Drawing, Push, Server, decode, free_udp_port, room};
+use aqueduct_tests::world::{Drawing, Push, Server, decode, free_udp_port, local, room};
 use aqueduct_tests::{Outcome, now};
 use tokio::time::sleep;
 
 const START: Duration = Duration::from_secs(20);
 const MS: Duration = Duration::from_millis(1);
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
 
 /// What it lists that is there: a gap is not.
 fn files(list: &MediaPlaylist) -> impl Iterator<Item = &str> {

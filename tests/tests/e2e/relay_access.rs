@@ -1,69 +1,23 @@
 //! Who may feed whom: certificates of one authority with roles, tokens, and what becomes of those that have neither.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aqueduct_tests::world::{Drawing, Push, Server, free_udp_port, room, run_program};
-use aqueduct_tests::{Outcome, now};
-use tokio::time::sleep;
+use aqueduct_tests::Outcome;
+use aqueduct_tests::world::{Authority, Drawing, Push, Server, borrowed, free_udp_port, local, room};
 
 const START: Duration = Duration::from_secs(20);
 
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// An authority in a directory that goes with it.
-struct Authority(PathBuf);
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Authority {
-    async fn new(name: &str) -> Outcome<Self> {
-        let dir = std::env::temp_dir().join(format!("aqueduct-relay-{}-{name}", std::process::id()));
-        let authority = Self(dir);
-        run_program(&["ca", "init", "--dir", &authority.dir()]).await?;
-        Ok(authority)
-    }
-
-    fn dir(&self) -> String {
-        self.0.display().to_string()
-    }
-
-    /// Settings of a node with a certificate of this authority.
-    async fn node(&self, name: &str, role: &str) -> Outcome<Vec<(&'static str, String)>> {
-        let arguments = ["ca", "node", name, "--role", role, "--host", "127.0.0.1", "--dir", &self.dir()];
-        run_program(&arguments).await?;
-        let file = |name: &str| self.0.join(name).display().to_string();
-        let (certificate, key) = (format!("{name}.pem"), format!("{name}-key.pem"));
-        assert!(Path::new(&file(&certificate)).exists(), "{certificate} is not in {}", self.dir());
-        Ok(vec![
-            ("relay.ca", file("ca.pem")),
-            ("relay.certificate", file(&certificate)),
-            ("relay.key", file(&key)),
-        ])
-    }
-}
-
-fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+/// Settings of a node with a certificate of this authority.
+async fn node(authority: &Authority, name: &str, role: &str) -> Outcome<Vec<(&'static str, String)>> {
+    authority.certify(Authority::OWN, name, role, &["127.0.0.1"]).await?;
+    Ok(authority.node(Authority::OWN, name))
 }
 
 /// Waits until a server's log holds one of these words.
 async fn says(server: &Server, words: &[&str]) -> Outcome {
-    let deadline = now() + START;
-    while !words.iter().any(|words| server.log().contains(words)) {
-        if now() > deadline {
-            return Err(format!("none of {words:?} in\n{}", server.log()).into());
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    let what = format!("one of {words:?} in the log");
+    let said = async || Ok(words.iter().any(|words| server.log().contains(words)));
+    server.until(&what, START, said).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,12 +25,12 @@ async fn only_certificates_of_the_authority_with_the_right_role_are_let_in() -> 
     let _room = room::quarter().await;
     let (own, other) = tokio::try_join!(Authority::new("own"), Authority::new("other"))?;
     let relay = free_udp_port()?;
-    let origin = Server::origin(relay, &borrowed(&own.node("origin-1", "origin").await?)).await?;
+    let origin = Server::origin(relay, &borrowed(&node(&own, "origin-1", "origin").await?)).await?;
     let at = [local(relay)];
     let (edge, wrong_role, stranger) = (
-        own.node("edge-1", "edge").await?,
-        own.node("origin-2", "origin").await?,
-        other.node("edge-1", "edge").await?,
+        node(&own, "edge-1", "edge").await?,
+        node(&own, "origin-2", "origin").await?,
+        node(&other, "edge-1", "edge").await?,
     );
     let edge = Server::edge(&at, &borrowed(&edge)).await?;
     let wrong_role = Server::edge(&at, &borrowed(&wrong_role)).await?;

@@ -1,29 +1,17 @@
 //! What goes wrong between an origin and an edge while somebody watches there: the link is cut, the origin is killed, one of
 //! two ways is lost. The page plays on by itself.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use aqueduct_tests::Outcome;
 use aqueduct_tests::fetch::Client;
 use aqueduct_tests::linkproxy::{Link, Shape};
-use aqueduct_tests::publisher::clip::Clip;
-use aqueduct_tests::publisher::script::{Script, Wrapping};
-use aqueduct_tests::world::{Drawing, Player, Publishing, Server, browse, free_udp_port, room};
-use aqueduct_tests::{Outcome, now};
+use aqueduct_tests::world::{Player, Server, browse, free_udp_port, local, room};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 const START: Duration = Duration::from_secs(20);
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn push(origin: &Server) -> Outcome<Publishing> {
-    let script = Script::play(&Clip::open(&Drawing::default().path()?)?, 120_000, Wrapping::Legacy);
-    Ok(origin.publish("show", script))
-}
 
 async fn parts(edge: &Server) -> Outcome<f64> {
     edge.metric("aqueduct_http_requests_total", "class=\"part\",status_class=\"2xx\"").await
@@ -31,14 +19,9 @@ async fn parts(edge: &Server) -> Outcome<f64> {
 
 /// Waits until so many more parts went out of the edge: who watches has got on.
 async fn gets_on(edge: &Server, more: f64) -> Outcome {
-    let (wanted, deadline) = (parts(edge).await? + more, now() + Duration::from_secs(40));
-    while parts(edge).await? < wanted {
-        if now() > deadline {
-            return Err(format!("who watches does not get on:\n{}", edge.log()).into());
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
+    let wanted = parts(edge).await? + more;
+    let patience = Duration::from_secs(40);
+    edge.until("who watches gets on", patience, async || Ok(parts(edge).await? >= wanted)).await
 }
 
 /// Our page at the edge, for so many seconds; it plays by now.
@@ -66,7 +49,7 @@ async fn our_page_plays_on_after_the_link_was_cut_for_3_and_for_20_seconds() -> 
     let shape = Shape { delay: Duration::from_millis(20), ..Shape::default() };
     let link = Link::udp(local(0), local(relay), shape).await?;
     let edge = Server::edge(&[link.address], &[]).await?;
-    let _push = push(&origin)?;
+    let _push = origin.publish_drawn("show")?;
     origin.playable("show", START).await?;
     let watching = watched(&edge, 60).await?;
     for cut in [3, 20] {
@@ -86,12 +69,12 @@ async fn our_page_plays_on_when_the_origin_is_killed_and_starts_again() -> Outco
     let relay = free_udp_port()?;
     let origin = Server::origin(relay, &[]).await?;
     let edge = Server::edge(&[local(relay)], &[]).await?;
-    let first = push(&origin)?;
+    let first = origin.publish_drawn("show")?;
     origin.playable("show", START).await?;
     let watching = watched(&edge, 40).await?;
     let origin = origin.restart_origin(relay, &[]).await?;
     drop(first);
-    let _second = push(&origin)?;
+    let _second = origin.publish_drawn("show")?;
     gets_on(&edge, 40.0).await?;
     // A start, a publisher that comes back, a keyframe, and a link that is dialled anew.
     assert_played_on(&watching.await??, 20.0, 12.0);
@@ -106,16 +89,13 @@ async fn our_page_plays_on_when_one_of_two_upstreams_is_killed() -> Outcome {
     let (first, second) = (local(one).to_string(), local(two).to_string());
     let shield = Server::edge(&[local(relay)], &[("relay.listen", &first)]).await?;
     let edge = Server::edge(&[local(one), local(two)], &[]).await?;
-    let _push = push(&origin)?;
+    let _push = origin.publish_drawn("show")?;
     origin.playable("show", START).await?;
     // The one that is up first is the one that it is taken from.
     edge.playable("show", START).await?;
     let _standby = Server::edge(&[local(relay)], &[("relay.listen", &second)]).await?;
-    let linked = now() + START;
-    while edge.metric("aqueduct_relay_upstreams", "").await? < 2.0 {
-        assert!(now() < linked, "the second way is not there\n{}", edge.log());
-        sleep(Duration::from_millis(100)).await;
-    }
+    let upstreams = async || edge.metric("aqueduct_relay_upstreams", "").await;
+    edge.until("the second way is there", START, async || Ok(upstreams().await? >= 2.0)).await?;
     let watching = watched(&edge, 25).await?;
     assert_eq!(parts(&shield).await?, 0.0, "nobody watches there");
     let moves = edge.metric("aqueduct_relay_moves_total", "").await?;

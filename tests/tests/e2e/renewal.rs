@@ -2,104 +2,23 @@
 //! not let in. Whoever is connected stays.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_tests::fetch::Client;
-use aqueduct_tests::publisher::clip::Clip;
-use aqueduct_tests::publisher::script::{Script, Wrapping};
-use aqueduct_tests::world::{Drawing, Publishing, Server, Setting, free_udp_port, room, run_program};
-use aqueduct_tests::{Outcome, now, tls};
+use aqueduct_tests::world::{Authority, Server, borrowed, free_udp_port, local, room};
+use aqueduct_tests::{Outcome, tls};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Files are looked at every 5 s.
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(100);
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// A folder with authorities and what they made, which goes with it.
-struct Files(PathBuf);
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Files {
-    async fn new(name: &str) -> Outcome<Self> {
-        let dir = std::env::temp_dir().join(format!("aqueduct-renewal-{}-{name}", std::process::id()));
-        let files = Self(dir);
-        run_program(&["ca", "init", "--dir", &files.path("ca")]).await?;
-        Ok(files)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-
-    fn write(&self, name: &str, text: &str) -> Outcome {
-        Ok(std::fs::write(self.0.join(name), text)?)
-    }
-
-    /// A certificate and its key in a folder of their own.
-    async fn make(&self, folder: &str, name: &str, role: &str, hosts: &[&str]) -> Outcome {
-        let (dir, out) = (self.path("ca"), self.path(folder));
-        std::fs::create_dir_all(&out)?;
-        let mut words = vec!["ca", "node", name, "--role", role, "--dir", &dir, "--out", &out];
-        hosts.iter().for_each(|host| words.extend(["--host", host]));
-        run_program(&words).await?;
-        Ok(())
-    }
-
-    /// Settings of a node of the relay with the files of this folder.
-    fn node(&self, folder: &str, name: &str) -> Vec<(&'static str, String)> {
-        vec![
-            ("relay.ca", self.path("ca/ca.pem")),
-            ("relay.certificate", self.path(&format!("{folder}/{name}.pem"))),
-            ("relay.key", self.path(&format!("{folder}/{name}-key.pem"))),
-        ]
-    }
-
-    /// Puts a file of one folder in the place of another's.
-    fn replace(&self, from: &str, to: &str, file: &str) -> Outcome {
-        std::fs::copy(self.0.join(from).join(file), self.0.join(to).join(file))?;
-        Ok(())
-    }
-}
-
-fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<Setting<'a>> {
-    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
-}
-
-fn push(server: &Server) -> Outcome<Publishing> {
-    let script = Script::play(&Clip::open(&Drawing::default().path()?)?, 120_000, Wrapping::Legacy);
-    Ok(server.publish("show", script))
-}
-
-/// Asks until the answer is the wanted one.
-async fn until(server: &Server, what: &str, mut so: impl AsyncFnMut() -> Outcome<bool>) -> Outcome {
-    let deadline = now() + PATIENCE;
-    while !so().await? {
-        if now() > deadline {
-            return Err(format!("{what}: not in time\n{}", server.log()).into());
-        }
-        sleep(PAUSE).await;
-    }
-    Ok(())
-}
 
 /// A viewer's connection over HTTP/2, and the certificate that it was shown.
 async fn connect(server: &Server) -> Outcome<(SendRequest<Empty<Bytes>>, Vec<u8>)> {
@@ -124,30 +43,32 @@ async fn plays(viewer: &mut SendRequest<Empty<Bytes>>, server: &Server) -> Outco
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn viewers_are_shown_a_renewed_certificate_and_nobody_is_dropped() -> Outcome {
     let _room = room::quarter().await;
-    let files = Files::new("viewers").await?;
-    files.make("used", "site", "edge", &["localhost"]).await?;
-    files.make("renewed", "site", "edge", &["localhost"]).await?;
+    let files = Authority::new("viewers").await?;
+    files.certify("used", "site", "edge", &["localhost"]).await?;
+    files.certify("renewed", "site", "edge", &["localhost"]).await?;
     let (cert, key) = (files.path("used/site.pem"), files.path("used/site-key.pem"));
     let server = Server::start(&[("tls.cert", &cert), ("tls.key", &key)]).await?;
-    let _push = push(&server)?;
+    let _push = server.publish_drawn("show")?;
     server.playable("show", PATIENCE).await?;
     let (mut viewer, first) = connect(&server).await?;
     plays(&mut viewer, &server).await?;
 
     // Half of a pair changes nothing.
     files.replace("renewed", "used", "site.pem")?;
-    until(&server, "half a pair is told of", async || {
-        plays(&mut viewer, &server).await?;
-        Ok(server.log().contains("changed, and cannot be used"))
-    })
-    .await?;
+    server
+        .until("half a pair is told of", PATIENCE, async || {
+            plays(&mut viewer, &server).await?;
+            Ok(server.log().contains("changed, and cannot be used"))
+        })
+        .await?;
     assert_eq!(connect(&server).await?.1, first);
     files.replace("renewed", "used", "site-key.pem")?;
-    until(&server, "the new certificate", async || {
-        plays(&mut viewer, &server).await?;
-        Ok(connect(&server).await?.1 != first)
-    })
-    .await?;
+    server
+        .until("the new certificate", PATIENCE, async || {
+            plays(&mut viewer, &server).await?;
+            Ok(connect(&server).await?.1 != first)
+        })
+        .await?;
     // The connection of before is still that one.
     plays(&mut viewer, &server).await?;
     let (mut second, _) = connect(&server).await?;
@@ -158,12 +79,12 @@ async fn viewers_are_shown_a_renewed_certificate_and_nobody_is_dropped() -> Outc
 async fn a_node_is_sent_away_and_let_in_again_by_a_list_and_a_renewed_certificate_needs_no_restart() -> Outcome
 {
     let _room = room::quarter().await;
-    let files = Files::new("relay").await?;
+    let files = Authority::new("relay").await?;
     files.write("refused", "# nobody\n")?;
-    files.make("used", "origin-1", "origin", &["127.0.0.1"]).await?;
-    files.make("renewed", "origin-1", "origin", &["127.0.0.1", "127.0.0.2"]).await?;
+    files.certify("used", "origin-1", "origin", &["127.0.0.1"]).await?;
+    files.certify("renewed", "origin-1", "origin", &["127.0.0.1", "127.0.0.2"]).await?;
     for edge in ["edge-1", "edge-2", "edge-3"] {
-        files.make("used", edge, "edge", &[]).await?;
+        files.certify("used", edge, "edge", &[]).await?;
     }
     let relay = free_udp_port()?;
     let mut settings = files.node("used", "origin-1");
@@ -175,26 +96,27 @@ async fn a_node_is_sent_away_and_let_in_again_by_a_list_and_a_renewed_certificat
     // By this address the origin's certificate does not know it.
     let elsewhere = SocketAddr::from(([127, 0, 0, 2], relay));
     let three = Server::edge(&[elsewhere], &borrowed(&files.node("used", "edge-3"))).await?;
-    let _push = push(&origin)?;
+    let _push = origin.publish_drawn("show")?;
     for server in [&origin, &one, &two] {
         server.playable("show", PATIENCE).await?;
     }
     let upstreams = async |edge: &Server| edge.metric("aqueduct_relay_upstreams", "").await;
 
     files.write("refused", "node:edge-1\n")?;
-    until(&origin, "the node is sent away", async || {
-        let counted = origin.metric("aqueduct_relay_refused_total", "reason=\"revoked\"").await?;
-        Ok(counted >= 1.0 && upstreams(&one).await? == 0.0)
-    })
-    .await?;
+    origin
+        .until("the node is sent away", PATIENCE, async || {
+            let counted = origin.metric("aqueduct_relay_refused_total", "reason=\"revoked\"").await?;
+            Ok(counted >= 1.0 && upstreams(&one).await? == 0.0)
+        })
+        .await?;
     files.write("refused", "# nobody any more\n")?;
-    until(&one, "the node is let in again", async || Ok(upstreams(&one).await? == 1.0)).await?;
+    one.until("the node is let in again", PATIENCE, async || Ok(upstreams(&one).await? == 1.0)).await?;
 
     assert_eq!(upstreams(&three).await?, 0.0);
     // Key and certificate are no pair for a moment, which changes nothing.
     files.replace("renewed", "used", "origin-1-key.pem")?;
     files.replace("renewed", "used", "origin-1.pem")?;
-    until(&three, "the renewed certificate", async || Ok(upstreams(&three).await? == 1.0)).await?;
+    three.until("the renewed certificate", PATIENCE, async || Ok(upstreams(&three).await? == 1.0)).await?;
     three.playable("show", PATIENCE).await?;
     // Who was linked all the time has not noticed any of it: nobody closed its link. On a machine that stands still for more
     // than a second a link is lost to silence, whatever is renewed.

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod flow;
 pub mod gate;
 pub mod governor;
+pub(crate) mod launch;
 pub mod look;
 pub mod process;
 pub mod rendition;
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use flow::Settings;
-pub use process::Launch;
+pub use launch::Launch;
 
 use crate::config::Plan;
 use crate::hardware::Chosen;

@@ -1,19 +1,15 @@
-//! A worker's process: started, fed, read, killed, reaped. Decides nothing.
-
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+//! A transcode's worker as a process: fed, read, looked at, killed. Decides nothing.
 
 use aqueduct_common::StreamName;
 use aqueduct_common::event::WorkerLoss;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::launch::{GRACE, Launch, Started, cause, log, reap, write};
 use super::supervise::Pulse;
 use crate::protocol::{Encoded, FromWorker, Reader};
 
@@ -24,48 +20,6 @@ const INPUT: usize = 4_096;
 const OUTPUT: usize = 512;
 /// Bytes that are read at once.
 const READ: usize = 64 * 1024;
-/// How long a worker that is not needed any more may take to end by itself, and one that closed its output to exit.
-const GRACE: Duration = Duration::from_secs(1);
-/// Lines of a worker's standard error that are logged in [`LOG_SPAN`]; the rest is counted.
-const LOG_LINES: u32 = 10;
-const LOG_SPAN: Duration = Duration::from_secs(10);
-/// Longest part of a line that is logged.
-const LOG_WIDTH: usize = 300;
-
-/// How workers are started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Launch {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-}
-
-impl Launch {
-    /// This very program with its hidden subcommand, whatever has become of its file since it was started.
-    ///
-    /// # Errors
-    /// Where the system does not say which program this is.
-    pub fn this_program() -> std::io::Result<Self> {
-        let itself = PathBuf::from("/proc/self/exe");
-        let program = if cfg!(target_os = "linux") { itself } else { std::env::current_exe()? };
-        Ok(Self { program, arguments: vec!["worker".into()] })
-    }
-}
-
-/// Environment that a worker needs: where libraries and drivers are. Nothing of the server's own settings.
-pub(crate) const ENVIRONMENT: [&str; 9] = [
-    "LD_LIBRARY_PATH",
-    "LIBVA_DRIVER_NAME",
-    "LIBVA_DRIVERS_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "NVIDIA_DRIVER_CAPABILITIES",
-    "RUST_BACKTRACE",
-    "LLVM_PROFILE_FILE",
-    "ASAN_OPTIONS",
-];
-
 /// What is heard of a worker.
 #[derive(Debug)]
 #[expect(
@@ -96,28 +50,16 @@ impl Process {
     /// # Errors
     /// What the system says.
     pub fn spawn(launch: &Launch, stream: &StreamName, devices: bool) -> std::io::Result<Self> {
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.arguments).env_clear();
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let mut command = launch.command();
         if devices {
             command.env(crate::worker::cage::DEVICES, "1");
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A terminal's Ctrl-C is for the server, which ends its workers in its own order.
-        command.process_group(0).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let missing = || std::io::Error::other("a pipe of the worker is missing");
-        let stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let started = Started::from(command)?;
         let (input, fed) = mpsc::channel(INPUT);
         let (said, output) = mpsc::channel(OUTPUT);
         let kill = CancellationToken::new();
-        let pid = child.id();
-        tokio::spawn(attend(
-            Attended { child, stdin, stdout, stderr, fed, said, kill: kill.clone() },
-            stream.clone(),
-        ));
+        let pid = started.child.id();
+        tokio::spawn(attend(started, fed, said, kill.clone(), stream.clone()));
         let kill_on_drop = Some(kill.clone().drop_guard());
         Ok(Self { input, output, kill, kill_on_drop, pid })
     }
@@ -130,11 +72,6 @@ impl Process {
     /// What it says, in order; `None` after [`Heard::Gone`].
     pub async fn hear(&mut self) -> Option<Heard> {
         self.output.recv().await
-    }
-
-    /// What it has said already.
-    pub fn try_hear(&mut self) -> Option<Heard> {
-        self.output.try_recv().ok()
     }
 
     /// What its threads do at this moment; known on Linux.
@@ -169,19 +106,15 @@ impl Process {
     }
 }
 
-struct Attended {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: ChildStdout,
-    stderr: ChildStderr,
+/// Moves bytes until the worker is gone, and reaps it.
+async fn attend(
+    started: Started,
     fed: mpsc::Receiver<Encoded>,
     said: mpsc::Sender<Heard>,
     kill: CancellationToken,
-}
-
-/// Moves bytes until the worker is gone, and reaps it.
-async fn attend(attended: Attended, stream: StreamName) {
-    let Attended { mut child, stdin, stdout, stderr, fed, said, kill } = attended;
+    stream: StreamName,
+) {
+    let Started { mut child, stdin, stdout, stderr } = started;
     let mut beside = JoinSet::new();
     beside.spawn(write(stdin, fed));
     beside.spawn(log(stderr, stream));
@@ -192,28 +125,13 @@ async fn attend(attended: Attended, stream: StreamName) {
     if wrong.is_some() || kill.is_cancelled() {
         let _ = child.start_kill();
     }
-    let status = match time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            let _ = child.start_kill();
-            child.wait().await
-        }
-    };
+    let status = reap(&mut child).await;
     let (cause, detail) = match (wrong, status) {
         (Some(error), _) => (WorkerLoss::Protocol, format!("it broke the protocol: {error}")),
         (None, Ok(status)) => cause(status),
         (None, Err(error)) => (WorkerLoss::Exit(-1), format!("its end could not be read: {error}")),
     };
     let _ = said.send(Heard::Gone(cause, detail)).await;
-}
-
-/// Feeds the worker until its food ends, then closes its input. A broken pipe ends it as well: its exit says why.
-async fn write(mut stdin: ChildStdin, mut fed: mpsc::Receiver<Encoded>) {
-    while let Some(message) = fed.recv().await {
-        if stdin.write_all_buf(&mut message.into_buf()).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Hears the worker to its end. Returns what was wrong, where it broke the protocol.
@@ -230,34 +148,6 @@ async fn read(mut stdout: ChildStdout, said: &mpsc::Sender<Heard>) -> Option<cra
                 // Nobody listens any more: what is read is let go, so that the worker can end by itself.
                 Ok(message) => drop(said.send(Heard::Message(message)).await),
                 Err(error) => return Some(error),
-            }
-        }
-    }
-}
-
-/// Logs what the worker writes to its standard error: libav's words, a panic's. Never more than a few lines at once.
-pub(crate) async fn log(stderr: ChildStderr, stream: StreamName) {
-    let mut lines = BufReader::new(stderr.take(u64::MAX)).split(b'\n');
-    let (mut logged, mut left_out) = (0, 0);
-    let mut span = Box::pin(time::sleep(LOG_SPAN));
-    loop {
-        tokio::select! {
-            () = &mut span => {
-                if left_out > 0 {
-                    tracing::warn!(%stream, lines = left_out, "a worker wrote more than was logged");
-                }
-                (logged, left_out) = (0, 0);
-                span.set(time::sleep(LOG_SPAN));
-            }
-            line = lines.next_segment() => {
-                let Ok(Some(line)) = line else { return };
-                if logged < LOG_LINES {
-                    logged += 1;
-                    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_WIDTH)]).into_owned();
-                    tracing::warn!(%stream, line, "worker");
-                } else {
-                    left_out += 1;
-                }
             }
         }
     }
@@ -282,28 +172,6 @@ fn pulse(states: impl Iterator<Item = char>) -> Pulse {
         Pulse::Stopped => 3,
     };
     states.map(of).max_by_key(rank).unwrap_or(Pulse::Unknown)
-}
-
-pub(crate) fn cause(status: ExitStatus) -> (WorkerLoss, String) {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => (WorkerLoss::Exit(code), format!("it exited with code {code}")),
-        (None, Some(signal)) => {
-            let name = match signal {
-                4 => " (illegal instruction)",
-                6 => " (abort)",
-                7 => " (bus error)",
-                8 => " (arithmetic)",
-                9 => " (kill: by an operator, or for want of memory)",
-                11 => " (segmentation fault)",
-                15 => " (terminate)",
-                31 => " (forbidden system call)",
-                _ => "",
-            };
-            (WorkerLoss::Signal(signal), format!("signal {signal}{name} ended it"))
-        }
-        (None, None) => (WorkerLoss::Exit(-1), "it ended in no known way".into()),
-    }
 }
 
 #[cfg(test)]

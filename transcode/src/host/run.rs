@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Claim;
 use super::flow::{Action, Flow, Machine, Settings};
-use super::process::{Heard, Launch, Process};
+use super::launch::Launch;
+use super::process::{Heard, Process};
 use super::supervise::Pulse;
 use crate::hardware::Backend;
 use crate::protocol::{self, FromWorker, Job, ToWorker};

@@ -3,22 +3,19 @@
 //! It restarts nothing: whoever holds the source's place in the ingest decides when the next worker is tried.
 
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
 
 use aqueduct_common::StreamName;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::protocol::{FromPull, Job, Source, ToPull, VERSION};
 use super::tracks::{Pulled, Tracks};
 use crate::host::Launch;
-use crate::host::process::{ENVIRONMENT, cause, log};
+use crate::host::launch::{Started, cause, log, reap, write};
 use crate::protocol::{Encoded, ProtocolError, Reader, encode};
 
 /// Datagrams' worth of bytes on their way to a worker: seconds of any stream. What comes beyond is lost and counted.
@@ -27,8 +24,6 @@ const INPUT: usize = 2_048;
 const OUTPUT: usize = 256;
 /// Bytes that are read at once.
 const READ: usize = 64 * 1024;
-/// How long a worker may take to end that was asked to, or that closed its output.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How a pull's workers are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,24 +72,15 @@ impl PullLaunch {
         files: &[PathBuf],
         transcodes: bool,
     ) -> std::io::Result<Worker> {
-        let mut command = Command::new(&self.launch.program);
-        command.args(&self.launch.arguments).env_clear();
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let mut command = self.launch.command();
         if matches!(job.source, Source::Url { .. }) {
             command.arg("--network");
         }
         for file in files {
             command.arg("--file").arg(file);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A terminal's Ctrl-C is for the server, which ends its workers in its own order.
-        command.process_group(0).kill_on_drop(true);
         let job = encode(&ToPull::Job(job.clone())).map_err(std::io::Error::other)?;
-        let mut child = command.spawn()?;
-        let missing = || std::io::Error::other("a pipe of the worker is missing");
-        let stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let Started { child, stdin, stdout, stderr } = Started::from(command)?;
         let (input, fed) = mpsc::channel(INPUT);
         let (said, output) = mpsc::channel(OUTPUT);
         let kill = CancellationToken::new();
@@ -143,13 +129,7 @@ async fn attend(
     if ended.is_err() || kill.is_cancelled() {
         let _ = child.start_kill();
     }
-    let status = match time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            let _ = child.start_kill();
-            child.wait().await
-        }
-    };
+    let status = reap(&mut child).await;
     drop(beside);
     let words = match (ended, status) {
         (Err(error), _) => format!("its worker broke the protocol: {error}"),
@@ -160,15 +140,6 @@ async fn attend(
         (Ok(None), Err(error)) => format!("its worker's end could not be read: {error}"),
     };
     let _ = said.send(Heard::Gone(words)).await;
-}
-
-/// Feeds the worker until its food ends, then closes its input. A broken pipe ends it as well: its exit says why.
-async fn write(mut stdin: ChildStdin, mut fed: mpsc::Receiver<Encoded>) {
-    while let Some(message) = fed.recv().await {
-        if stdin.write_all_buf(&mut message.into_buf()).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Hears the worker to its end. Returns the trouble that it spoke of last, behind which nothing came.

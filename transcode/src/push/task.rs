@@ -1,7 +1,6 @@
 //! One target's task: its worker, its state, its retries.
 
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use aqueduct_common::event::{PushChange, PushState, PushTick};
 use aqueduct_common::queue::FeedReceiver;
 use aqueduct_common::{Event, EventSender, Feed, Sample, StreamName, Track, TrackSet};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use super::retry::Retry;
 use super::target::Target;
 use super::worker::{Job, Said, reference};
 use crate::host::Launch;
-use crate::host::process::{ENVIRONMENT, cause, log};
+use crate::host::launch::{Started, cause, log};
 use crate::protocol::{Encoded, Frame, ToWorker, encode};
 
 /// How long a worker that takes nothing is waited for: longer than it waits for its target.
@@ -254,17 +253,7 @@ struct Worker {
 
 impl Worker {
     fn spawn(pushing: &Pushing) -> std::io::Result<Self> {
-        let mut command = Command::new(&pushing.launch.program);
-        command.args(&pushing.launch.arguments).env_clear();
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A terminal's Ctrl-C is for the server, which ends its workers in its own order.
-        command.process_group(0).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let missing = || std::io::Error::other("a pipe of the worker is missing");
-        let stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let Started { child, stdin, stdout, stderr } = Started::from(pushing.launch.command())?;
         let (heard, said) = mpsc::channel(8);
         tokio::spawn(listen(stdout, heard));
         tokio::spawn(log(stderr, pushing.stream.clone()));
