@@ -98,7 +98,8 @@ fn session(mut socket: TcpStream, source: Source, sent: &Sent, stop: &AtomicBool
         let field = |name: &str| {
             request.lines().find_map(|line| line.strip_prefix(name)).map_or("", str::trim).to_owned()
         };
-        let (cseq, session) = (field("CSeq:"), "Session: 1;timeout=600\r\n");
+        // No client has to say that it is still there before a measurement has ended.
+        let (cseq, session) = (field("CSeq:"), "Session: 1;timeout=7200\r\n");
         let head = format!("RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\n");
         let answer = match method {
             "DESCRIBE" => {
@@ -130,6 +131,8 @@ fn request(socket: &mut TcpStream) -> std::io::Result<String> {
 }
 
 fn play(socket: &mut TcpStream, mut source: Source, sent: &Sent, stop: &AtomicBool) -> std::io::Result<()> {
+    // A client that came before has had frames of the same numbers.
+    sent.restart();
     let (begin, mut wire) = (clock::now(), Wire::default());
     let mut reported = None;
     while !stop.load(Ordering::Relaxed) {

@@ -33,6 +33,13 @@ impl Sent {
         self.of(track).lock().unwrap_or_else(PoisonError::into_inner).get(index as usize).copied()
     }
 
+    /// Forgets all: frames are counted from none again.
+    pub fn restart(&self) {
+        for track in [Track::Video, Track::Audio] {
+            self.of(track).lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     /// Notes that the next frame of a track is about to be written.
     pub fn note(&self, track: Track) {
         self.of(track).lock().unwrap_or_else(PoisonError::into_inner).push(clock::now());
