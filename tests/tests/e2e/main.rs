@@ -5,6 +5,7 @@ mod analytics;
 mod bframes_gop_fps;
 mod browser;
 mod camera_faults;
+mod chaos;
 mod cluster;
 mod codecs;
 mod conformance;
