@@ -6,6 +6,7 @@
 //! the failure table of the design; [`viewer`] and [`monitor`] look, and [`report`] judges.
 
 pub mod act;
+pub mod browser;
 pub mod harm;
 pub mod ledger;
 pub mod monitor;
@@ -29,12 +30,11 @@ use tokio::time::sleep_until;
 
 use act::Cast;
 use plan::{Plan, WARM_UP};
-pub use report::{Browsed, Report};
+pub use report::Report;
 use stage::Stage;
 use viewer::Habit;
 
 use crate::Outcome;
-use crate::world::{Player, browse};
 
 /// However crowded a machine is, bounds grow by no more than this.
 const MOST: f64 = 4.0;
@@ -87,7 +87,7 @@ pub async fn run(options: Options) -> Outcome<Report> {
     for number in 0..options.players {
         viewers.spawn(viewer::view(stage.clone(), Habit::of(number), options.seed, is_over.clone()));
     }
-    let browser = options.browser.then(|| tokio::spawn(watch_in_a_browser(stage.clone(), options.length)));
+    let browser = options.browser.then(|| tokio::spawn(browser::watch(stage.clone(), options.length)));
     let mut steps = JoinSet::new();
     for (number, step) in plan.steps.iter().enumerate() {
         steps.spawn(cast.clone().step(number, *step));
@@ -102,8 +102,8 @@ pub async fn run(options: Options) -> Outcome<Report> {
     }
     drop(company);
     let browsed = match browser {
-        Some(browser) => Some(browser.await?),
-        None => None,
+        Some(browser) => browser.await?,
+        None => Vec::new(),
     };
     for node in &stage.nodes {
         node.read_log(&*node.server().await, &stage.ledger);
@@ -126,15 +126,4 @@ async fn scale(stage: Arc<Stage>) {
         "{:7.1} s  longest wait with nothing wrong {crowd:.2?}: bounds times {scale:.1}",
         WARM_UP.as_secs_f64()
     );
-}
-
-/// Stock hls.js, which opens the first stream at the first edge.
-async fn watch_in_a_browser(stage: Arc<Stage>, length: Duration) -> Browsed {
-    let url = stage.edge(0).url(&format!("/live/{}/index.m3u8", plan::STREAMS[0]));
-    let began = stage.ledger.at();
-    let seconds = length.saturating_sub(began).as_secs().saturating_sub(2);
-    match browse(&url, Player::Hls, seconds as u32, &["--settle", "0"]).await {
-        Ok(seen) => Browsed { began, ended: stage.ledger.at(), seen: Ok(seen) },
-        Err(error) => Browsed { began, ended: stage.ledger.at(), seen: Err(error.to_string()) },
-    }
 }

@@ -4,33 +4,21 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::browser::Browsed;
 use super::ledger::{Told, Wait};
 use super::monitor::{Memory, has_grown};
 use super::plan::{Kind, Plan, WARM_UP};
 use super::stage::{Stage, tail};
-use super::window::{Concern, Seat, Window, causes, uncovered};
+use super::window::{Concern, Window, causes, uncovered};
 
 /// A wait that nothing allows, on an idle machine: for the next picture, and for the first one.
 const STALL: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(3);
-/// Of a browser, whose picture is decoded as well.
-const BROWSER: Duration = Duration::from_secs(4);
 
 /// An edge holds a request for 8 s; a player is refused three times before it looks for another list.
 const HOLDS: Duration = Duration::from_secs(24);
 /// Waits that are told one by one.
 const LONGEST: usize = 5;
-
-/// What a browser saw.
-#[derive(Debug)]
-pub struct Browsed {
-    /// When it was opened, since the beginning of the run.
-    pub began: Duration,
-    /// When it was done.
-    pub ended: Duration,
-    /// What its script tells.
-    pub seen: Result<serde_json::Value, String>,
-}
 
 /// What came of a run.
 #[derive(Debug)]
@@ -50,7 +38,7 @@ impl Report {
         plan: &Plan,
         stage: &Stage,
         memory: HashMap<(usize, u64), Memory>,
-        browsed: Option<Browsed>,
+        browsed: Vec<Browsed>,
     ) -> Self {
         let ledger = &stage.ledger;
         let (windows, waits) = (ledger.windows(), ledger.waits());
@@ -65,7 +53,7 @@ impl Report {
                 *entry = (entry.0.max(wait.to - wait.from), entry.1 + usize::from(!wait.first));
             }
         }
-        let browser = browsed.map(|browsed| browser(stage, &browsed, &windows));
+        let browsers: Vec<String> = browsed.iter().map(|browsed| browsed.judge(stage, &windows)).collect();
         let mut lives: Vec<_> = memory.into_iter().collect();
         lives.sort_unstable_by_key(|(life, _)| *life);
         for ((node, _), memory) in lives.iter().filter(|(_, memory)| has_grown(memory)) {
@@ -93,7 +81,7 @@ impl Report {
             summary +=
                 &format!("{name}, life {}: {settled} MiB once settled, {last:.0} at its end\n", life / 2 + 1);
         }
-        summary.extend(browser);
+        summary.extend(browsers);
         summary.extend(ledger.all_known().iter().map(|known| format!("KNOWN {known}\n")));
         let broken = ledger.all_broken();
         let mut logs = String::new();
@@ -138,52 +126,6 @@ fn loses_its_rung(plan: &Plan, wait: &Wait, windows: &[Window]) -> bool {
             let killed = plan.steps[window.fault].fault.kind == Kind::OriginKilled;
             killed && window.from <= wait.to && wait.from <= window.to && wait.to <= window.to + HOLDS
         })
-}
-
-/// What a browser saw, by the same windows; it says how long its stalls were, and not when.
-fn browser(stage: &Stage, browsed: &Browsed, windows: &[Window]) -> String {
-    let ledger = &stage.ledger;
-    let seen = match &browsed.seen {
-        Ok(seen) => seen,
-        Err(why) => {
-            ledger.broken(format!("hls.js does not play: {why}"));
-            return "hls.js does not play\n".into();
-        }
-    };
-    let seat = Seat { stream: 0, rung: false, edges: 3 };
-    let (all, longest) = excused(&seat, browsed, windows);
-    let number = |name: &str| Duration::from_secs_f64(seen[name].as_f64().unwrap_or_default().max(0.0));
-    let (played, stall) = (number("playedSeconds"), number("longestStall"));
-    let told = format!("hls.js: {played:.1?} played, longest stall {stall:.1?}, fatal: {}\n", seen["fatal"]);
-    if !seen["fatal"].is_null() {
-        ledger.broken(format!("hls.js gave up: {}", seen["fatal"]));
-    }
-    if stall > longest + ledger.scaled(BROWSER) {
-        ledger.broken(format!("hls.js stalled for {stall:.1?}; the longest window is {longest:.1?}"));
-    }
-    let least = (browsed.ended - browsed.began).saturating_sub(all + 3 * ledger.scaled(BROWSER));
-    if played < least {
-        ledger.broken(format!("hls.js played for {played:.1?} only, of at least {least:.1?}"));
-    }
-    told
-}
-
-/// How much of the time a seat may wait, and in one go at most.
-fn excused(seat: &Seat, browsed: &Browsed, windows: &[Window]) -> (Duration, Duration) {
-    let step = Duration::from_millis(100);
-    let (mut all, mut longest, mut run) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let mut at = browsed.began;
-    while at < browsed.ended {
-        if uncovered(seat, at, at + step, windows).is_zero() {
-            run += step;
-            all += step;
-            longest = longest.max(run);
-        } else {
-            run = Duration::ZERO;
-        }
-        at += step;
-    }
-    (all, longest)
 }
 
 impl fmt::Display for Report {
