@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::{sleep, sleep_until};
 
 use super::harm;
@@ -68,16 +69,37 @@ impl Cast {
 
     async fn carry_out(&self, number: usize, fault: &Fault, at: &mut Duration) -> Outcome<String> {
         let stage = &self.stage;
-        // One after another at one place; and only the origin's end ends everything that goes on.
-        let _gone = match fault.kind {
-            Kind::OriginKilled => Some(stage.origin_stays.write().await),
-            _ => None,
+        let _held = Held::of(stage, fault).await;
+        *at = stage.ledger.at();
+        println!("{:7.1} s  {fault}", at.as_secs_f64());
+        let run = Run { cast: self, number, fault };
+        match fault.kind {
+            Kind::Drop | Kind::Wrap | Kind::Jump | Kind::Takeover => run.publisher().await,
+            Kind::WorkerKilled | Kind::WorkerStopped => run.worker().await,
+            Kind::Cut | Kind::Slow | Kind::Loss => run.link().await,
+            Kind::EdgeKilled | Kind::EdgeDrained => Box::pin(run.edge()).await,
+            Kind::OriginKilled => Box::pin(run.origin()).await,
+            Kind::Garbage | Kind::SlowViewers | Kind::HostileViewers => Box::pin(run.guests()).await,
+        }
+    }
+}
+
+/// Places that a fault has for itself: one after another at one place, and only the origin's end ends everything.
+struct Held<'a> {
+    _gone: Option<RwLockWriteGuard<'a, ()>>,
+    _stays: Option<RwLockReadGuard<'a, ()>>,
+    _one_edge: Option<MutexGuard<'a, ()>>,
+    _edge: Option<MutexGuard<'a, ()>>,
+    _stream: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Held<'a> {
+    async fn of(stage: &'a Stage, fault: &Fault) -> Self {
+        let (_gone, _stays) = match fault.kind {
+            Kind::OriginKilled => (Some(stage.origin_stays.write().await), None),
+            _ => (None, Some(stage.origin_stays.read().await)),
         };
-        let _stays = match fault.kind {
-            Kind::OriginKilled => None,
-            _ => Some(stage.origin_stays.read().await),
-        };
-        let _one = match fault.kind {
+        let _one_edge = match fault.kind {
             Kind::EdgeKilled | Kind::EdgeDrained => Some(stage.one_edge.lock().await),
             _ => None,
         };
@@ -94,17 +116,7 @@ impl Cast {
             Kind::WorkerKilled | Kind::WorkerStopped => Some(stage.streams[LADDER].lock().await),
             _ => None,
         };
-        *at = stage.ledger.at();
-        println!("{:7.1} s  {fault}", at.as_secs_f64());
-        let run = Run { cast: self, number, fault };
-        match fault.kind {
-            Kind::Drop | Kind::Wrap | Kind::Jump | Kind::Takeover => run.publisher().await,
-            Kind::WorkerKilled | Kind::WorkerStopped => run.worker().await,
-            Kind::Cut | Kind::Slow | Kind::Loss => run.link().await,
-            Kind::EdgeKilled | Kind::EdgeDrained => Box::pin(run.edge()).await,
-            Kind::OriginKilled => Box::pin(run.origin()).await,
-            Kind::Garbage | Kind::SlowViewers | Kind::HostileViewers => Box::pin(run.guests()).await,
-        }
+        Self { _gone, _stays, _one_edge, _edge, _stream }
     }
 }
 
@@ -225,17 +237,7 @@ impl Run<'_> {
             node.kill(ledger).await?;
             sleep(self.fault.lasts).await;
             Box::pin(node.revive(ledger)).await?;
-            let deadline = now() + BACK;
-            for (source, name) in self.cast.sources.iter().zip(STREAMS) {
-                // A publisher that has not noticed yet is not back.
-                while stage.origin().server().await.told(name).await.is_err() {
-                    if now() > deadline {
-                        return Err(format!("{name} is not back within {BACK:?}").into());
-                    }
-                    sleep(Duration::from_millis(100)).await;
-                }
-                source.is_live().await?;
-            }
+            self.publishers_are_back().await?;
             for edge in 0..2 {
                 witness::is_fed(stage, stage.edge(edge)).await?;
             }
@@ -243,6 +245,21 @@ impl Run<'_> {
         })
         .await?;
         witness.moves(stage).await
+    }
+
+    /// A publisher that has not noticed yet is not back.
+    async fn publishers_are_back(&self) -> Outcome {
+        let deadline = now() + BACK;
+        for (source, name) in self.cast.sources.iter().zip(STREAMS) {
+            while self.stage().origin().server().await.told(name).await.is_err() {
+                if now() > deadline {
+                    return Err(format!("{name} is not back within {BACK:?}").into());
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            source.is_live().await?;
+        }
+        Ok(())
     }
 
     async fn guests(&self) -> Outcome<String> {

@@ -76,7 +76,9 @@ impl Browsed {
         let least = (self.ended - self.began).saturating_sub(all + 3 * air);
         if !fatal.is_null() || seen["firstPictureMillis"].is_null() {
             // It goes back to no edge that failed it for five minutes, and gives up when the other one fails as well.
-            if !self.may_give_up(windows) {
+            if self.may_give_up(windows) {
+                ledger.known(format!("hls.js, opened at {since:.1?}, gave up when both edges had failed it"));
+            } else {
                 ledger.broken(format!("it gave up without faults at both edges: {told}{}", seen["errors"]));
             }
         } else if stall > longest + air {

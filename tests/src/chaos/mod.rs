@@ -29,6 +29,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep_until;
 
 use act::Cast;
+use browser::Browsed;
 use plan::{Plan, WARM_UP};
 pub use report::Report;
 use stage::Stage;
@@ -82,13 +83,30 @@ pub async fn run(options: Options) -> Outcome<Report> {
         tokio::spawn(monitor::audit(stage.clone(), options.seed)),
         tokio::spawn(scale(stage.clone())),
     ]);
+    let browsed = go_through(options, &plan, &stage, &cast).await?;
+    drop(company);
+    for node in &stage.nodes {
+        node.read_log(&*node.server().await, &stage.ledger);
+    }
+    let memory = memory.lock().map(|memory| memory.clone()).unwrap_or_default();
+    let report = Report::of(&plan, &stage, memory, browsed).await;
+    print!("{report}");
+    Ok(report)
+}
+
+/// Carries the plan out among players; gives what a browser saw.
+async fn go_through(
+    options: Options,
+    plan: &Plan,
+    stage: &Arc<Stage>,
+    cast: &Arc<Cast>,
+) -> Outcome<Vec<Browsed>> {
     let (over, is_over) = watch::channel(false);
-    let mut viewers = JoinSet::new();
+    let (mut viewers, mut steps) = (JoinSet::new(), JoinSet::new());
     for number in 0..options.players {
         viewers.spawn(viewer::view(stage.clone(), Habit::of(number), options.seed, is_over.clone()));
     }
     let browser = options.browser.then(|| tokio::spawn(browser::watch(stage.clone(), options.length)));
-    let mut steps = JoinSet::new();
     for (number, step) in plan.steps.iter().enumerate() {
         steps.spawn(cast.clone().step(number, *step));
     }
@@ -100,18 +118,10 @@ pub async fn run(options: Options) -> Outcome<Report> {
     while let Some(viewer) = viewers.join_next().await {
         viewer?;
     }
-    drop(company);
-    let browsed = match browser {
+    Ok(match browser {
         Some(browser) => browser.await?,
         None => Vec::new(),
-    };
-    for node in &stage.nodes {
-        node.read_log(&*node.server().await, &stage.ledger);
-    }
-    let memory = memory.lock().map(|memory| memory.clone()).unwrap_or_default();
-    let report = Report::of(&plan, &stage, memory, browsed).await;
-    print!("{report}");
-    Ok(report)
+    })
 }
 
 /// How crowded the machine is, by what players and this program itself see of it before anything goes wrong.

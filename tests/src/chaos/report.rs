@@ -32,6 +32,9 @@ pub struct Report {
     logs: String,
 }
 
+/// Lives of the processes, and their memory.
+type Lives = Vec<((usize, u64), Memory)>;
+
 impl Report {
     /// Judges what the ledger has.
     pub async fn of(
@@ -42,46 +45,19 @@ impl Report {
     ) -> Self {
         let ledger = &stage.ledger;
         let (windows, waits) = (ledger.windows(), ledger.waits());
-        let (mut waited, mut waits_of_all) = (HashMap::<usize, (Duration, usize)>::new(), Duration::ZERO);
+        let mut waited = HashMap::<usize, (Duration, usize)>::new();
         for wait in waits.iter().filter(|wait| wait.from >= WARM_UP) {
             judge(stage, plan, wait, &windows);
-            if !wait.first {
-                waits_of_all += wait.to - wait.from;
-            }
             for fault in causes(&wait.seat, wait.from, wait.to, &windows) {
                 let entry = waited.entry(fault).or_default();
                 *entry = (entry.0.max(wait.to - wait.from), entry.1 + usize::from(!wait.first));
             }
         }
-        let browsers: Vec<String> = browsed.iter().map(|browsed| browsed.judge(stage, &windows)).collect();
-        let mut lives: Vec<_> = memory.into_iter().collect();
+        let mut lives: Lives = memory.into_iter().collect();
         lives.sort_unstable_by_key(|(life, _)| *life);
-        for ((node, _), memory) in lives.iter().filter(|(_, memory)| has_grown(memory)) {
-            ledger.broken(format!("{} grows: {memory:?} MiB", stage.nodes[*node].name));
-        }
-        let (lists, files) = ledger.counts();
-        if lists < 100 || files < 100 {
-            ledger.broken(format!("players saw {lists} lists and {files} files, which shows nothing"));
-        }
-        let mut longest: Vec<&Wait> = waits.iter().collect();
-        longest.sort_by_key(|wait| std::cmp::Reverse(wait.to - wait.from));
-        let mut summary = format!(
-            "{lists} lists and {files} files, {} stalls of {waits_of_all:.1?} together\n",
-            waits.iter().filter(|wait| !wait.first).count()
-        );
-        for Wait { player, seat, from, to, refused, .. } in longest.into_iter().take(LONGEST) {
-            let lasted = *to - *from;
-            summary += &format!(
-                "waited {lasted:.1?} from {from:.1?} on: player {player}, {seat:?}, refused {refused:?}\n"
-            );
-        }
-        for ((node, life), Memory { settled, last, .. }) in lives {
-            let settled = settled.map_or_else(|| "-".into(), |settled| format!("{settled:.0}"));
-            let name = &stage.nodes[node].name;
-            summary +=
-                &format!("{name}, life {}: {settled} MiB once settled, {last:.0} at its end\n", life / 2 + 1);
-        }
-        summary.extend(browsers);
+        judge_processes(stage, &lives).await;
+        let mut summary = summary(stage, waits, lives);
+        summary.extend(browsed.iter().map(|browsed| browsed.judge(stage, &windows)));
         summary.extend(ledger.all_known().iter().map(|known| format!("KNOWN {known}\n")));
         let broken = ledger.all_broken();
         let mut logs = String::new();
@@ -95,6 +71,46 @@ impl Report {
     pub const fn passed(&self) -> bool {
         self.broken.is_empty()
     }
+}
+
+/// No process has grown too much, no worker has died but those that were killed, and players have seen something.
+async fn judge_processes(stage: &Stage, lives: &Lives) {
+    let ledger = &stage.ledger;
+    for ((node, _), memory) in lives.iter().filter(|(_, memory)| has_grown(memory)) {
+        ledger.broken(format!("{} grows: {memory:?} MiB", stage.nodes[*node].name));
+    }
+    let told = ledger.all_told();
+    let killed = told.iter().filter(|told| told.fault.kind == Kind::WorkerKilled).count();
+    let name = "aqueduct_transcode_worker_losses_total";
+    match stage.origin().metric(name, "cause=\"signal\"").await {
+        Ok(died) if died <= killed as f64 => {}
+        Ok(died) => ledger.broken(format!("{died} workers died of signals, {killed} were killed")),
+        Err(error) => ledger.broken(format!("the origin does not answer at the end: {error}")),
+    }
+    let (lists, files) = ledger.counts();
+    if lists < 100 || files < 100 {
+        ledger.broken(format!("players saw {lists} lists and {files} files, which shows nothing"));
+    }
+}
+
+fn summary(stage: &Stage, mut waits: Vec<Wait>, lives: Lives) -> String {
+    let (lists, files) = stage.ledger.counts();
+    let stalls = waits.iter().filter(|wait| !wait.first);
+    let (count, sum) = (stalls.clone().count(), stalls.map(|wait| wait.to - wait.from).sum::<Duration>());
+    let mut summary = format!("{lists} lists and {files} files, {count} stalls of {sum:.1?} together\n");
+    waits.sort_by_key(|wait| std::cmp::Reverse(wait.to - wait.from));
+    for Wait { player, seat, from, to, refused, .. } in waits.iter().take(LONGEST) {
+        let lasted = *to - *from;
+        summary += &format!(
+            "waited {lasted:.1?} from {from:.1?} on: player {player}, {seat:?}, refused {refused:?}\n"
+        );
+    }
+    for ((node, life), Memory { settled, last, .. }) in lives {
+        let settled = settled.map_or_else(|| "-".into(), |settled| format!("{settled:.0}"));
+        let (name, life) = (&stage.nodes[node].name, life / 2 + 1);
+        summary += &format!("{name}, life {life}: {settled} MiB once settled, {last:.0} at its end\n");
+    }
+    summary
 }
 
 /// A wait must lie in what the faults of its time allow.
