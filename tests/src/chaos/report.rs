@@ -15,7 +15,7 @@ use super::window::{Concern, Window, causes, uncovered};
 const STALL: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(3);
 
-/// An edge holds a request for 8 s; a player is refused three times before it looks for another list.
+/// An edge holds a request for 8 s; a player is refused twice before it looks for another list.
 const HOLDS: Duration = Duration::from_secs(24);
 /// Waits that are told one by one.
 const LONGEST: usize = 5;

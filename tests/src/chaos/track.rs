@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::ledger::follows;
 use super::viewer::{AGAIN, Sitting};
-use crate::check::playlist::{MediaPlaylist, Segment, resolve};
+use crate::check::playlist::{Edge, MediaPlaylist, Segment, resolve};
 
 /// How long a file that is listed may take to come, on an idle machine.
 pub const SOON: Duration = Duration::from_secs(5);
 
 /// Times that a list is asked for again, after it was refused once.
-const GIVES_UP: u8 = 2;
+const GIVES_UP: u8 = 1;
 
 /// A list, and who showed it in which of its lives.
 struct Shown {
@@ -43,12 +43,13 @@ pub struct Track {
     map: Option<String>,
     next: Option<(u64, u64)>,
     failed: u8,
+    newest: Option<Edge>,
 }
 
 impl Track {
     /// Follows the list at this path.
     pub const fn new(number: usize, path: String) -> Self {
-        Self { number, path, shown: None, map: None, next: None, failed: 0 }
+        Self { number, path, shown: None, map: None, next: None, failed: 0, newest: None }
     }
 
     /// Until the list is gone, or refused too often.
@@ -65,7 +66,12 @@ impl Track {
             match reload {
                 Reload::Listed(newer) => {
                     self.judge(sitting, shown.as_deref(), &newer);
-                    (self.shown, self.failed) = (Some(newer), 0);
+                    // A list that has got no further is as good as refused.
+                    let edge = newer.list.edge();
+                    if edge > self.newest {
+                        (self.newest, self.failed) = (edge, 0);
+                    }
+                    self.shown = Some(newer);
                 }
                 Reload::Failed if self.failed < GIVES_UP => {
                     self.failed += 1;
