@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. What is missing on a Debian or Ubuntu machine with a Rust
 # toolchain is installed first (scripts/setup.sh says what).
 
-.PHONY: help demo demo-edge test check bench build web obs-check sessions-check api-check fuzz audit sbom sim soak clean
+.PHONY: help demo demo-edge test check bench build web obs-check sessions-check api-check fuzz audit sbom sim soak chaos clean
 
 CARGO ?= cargo
 # Where cargo puts what it builds.
@@ -19,6 +19,7 @@ help:
 	@echo 'make sessions-check  twenty sessions with stalls: what the server says of them beside what their pages measured'
 	@echo 'make sim        packager, relay, edges and players under a virtual clock: SEEDS (2000) cases'
 	@echo 'make soak       five streams, a ladder, two edges, SOAK_PLAYERS (500) for SOAK_SECONDS (3600): what grows?'
+	@echo 'make chaos      an origin, two edges, players and Chromium, and faults by SEED (random) for SECONDS (300): what breaks?'
 	@echo 'make api-check  schemathesis asks a running server for everything that the document of /api/v1 promises'
 	@echo 'make audit      known faults of every dependency (needs the network; says which lists it could not ask)'
 	@echo 'make sbom       what the program is made of, as CycloneDX: target/sbom'
@@ -92,6 +93,13 @@ soak: build
 	$(CARGO) build --release --locked -p aqueduct-benches
 	$(TARGET)/release/aqueduct-bench --server $(TARGET)/release/aqueduct soak --seconds $(or $(SOAK_SECONDS),3600) \
 	    --players $(or $(SOAK_PLAYERS),500)
+
+# The same seed and length make the same plan; a run that fails says which they were. CHAOS_FLAGS: `--plan`, `--players 60`.
+chaos: build
+	@scripts/setup.sh build test
+	$(CARGO) build --release --locked -p aqueduct-tests
+	SERVER_UNDER_TEST=$(abspath $(TARGET))/release/aqueduct $(TARGET)/release/aqueduct-chaos --browser \
+	    --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) $(CHAOS_FLAGS)
 
 audit:
 	@scripts/setup.sh build audit

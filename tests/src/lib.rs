@@ -1,6 +1,7 @@
 //! The whole pipeline, black box: what a user has for real stands on both sides of the server under test.
 //!
 //! - [`check`]: an LL-HLS conformance checker of our own, also a program (`aqueduct-check URL`);
+//! - [`chaos`]: faults by a seed over real processes, also a program (`aqueduct-chaos`);
 //! - [`linkproxy`]: a user-space link with delay, jitter, loss, rate and blackouts, also a program;
 //! - [`publisher`]: an RTMP publisher that writes its own bytes, well or badly;
 //! - [`world`]: the real server in a process of its own, ffmpeg, and a browser.
@@ -10,6 +11,7 @@
 use std::task::Poll;
 
 pub mod bmff;
+pub mod chaos;
 pub mod check;
 pub mod fetch;
 pub mod linkproxy;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -27,7 +28,7 @@ type Piece = (Instant, Vec<u8>);
 pub(super) async fn connections(
     listener: TcpListener,
     far: SocketAddr,
-    shape: Shape,
+    shape: watch::Receiver<Shape>,
     dark: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
@@ -35,13 +36,13 @@ pub(super) async fn connections(
     let (start, outward, inward) = (now(), Line::default(), Line::default());
     while let Ok((near, _)) = listener.accept().await {
         number += 2;
-        let (outward, inward, dark) = (outward.clone(), inward.clone(), dark.clone());
+        let (outward, inward, shape, dark) = (outward.clone(), inward.clone(), shape.clone(), dark.clone());
         tasks.spawn(async move {
             let Ok(far) = TcpStream::connect(far).await else { return };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            let outward = Schedule::new(shape, outward, true, number);
-            let inward = Schedule::new(shape, inward, true, number + 1);
+            let outward = Shaped::new(&shape, outward, true, number);
+            let inward = Shaped::new(&shape, inward, true, number + 1);
             let there = direction(near_in, far_out, (start, outward), dark.clone());
             let back = direction(far_in, near_out, (start, inward), dark);
             tokio::join!(there, back);
@@ -50,14 +51,32 @@ pub(super) async fn connections(
     }
 }
 
+/// A schedule that follows what is asked of its link.
+struct Shaped {
+    schedule: Schedule,
+    shape: watch::Receiver<Shape>,
+}
+
+impl Shaped {
+    fn new(shape: &watch::Receiver<Shape>, line: Line, ordered: bool, number: u64) -> Self {
+        let schedule = Schedule::new(*shape.borrow(), line, ordered, number);
+        Self { schedule, shape: shape.clone() }
+    }
+
+    fn pass(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
+        self.schedule.reshape(*self.shape.borrow());
+        self.schedule.pass(now, bytes)
+    }
+}
+
 async fn direction(
     mut from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    (start, mut schedule): (Instant, Schedule),
+    (start, mut schedule): (Instant, Shaped),
     dark: watch::Receiver<bool>,
 ) {
     let (queue, piece) =
-        if schedule.is_limited() { (UNDER_WAY_LIMITED, PIECE_LIMITED) } else { (UNDER_WAY, PIECE) };
+        if schedule.schedule.is_limited() { (UNDER_WAY_LIMITED, PIECE_LIMITED) } else { (UNDER_WAY, PIECE) };
     let (sender, receiver) = mpsc::channel(queue);
     let reading = async move {
         let mut buffer = vec![0; piece];
@@ -81,20 +100,25 @@ async fn deliver(mut pieces: mpsc::Receiver<Piece>, mut to: OwnedWriteHalf, mut 
     let _ = to.shutdown().await;
 }
 
-pub(super) async fn datagrams(near: UdpSocket, far: SocketAddr, shape: Shape, dark: watch::Receiver<bool>) {
+pub(super) async fn datagrams(
+    near: UdpSocket,
+    far: SocketAddr,
+    shape: watch::Receiver<Shape>,
+    dark: watch::Receiver<bool>,
+) {
     let near = Arc::new(near);
     let mut tasks = JoinSet::new();
-    let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, Schedule)> = HashMap::new();
+    let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, Shaped)> = HashMap::new();
     let (start, outward, inward) = (now(), Line::default(), Line::default());
     let mut buffer = vec![0; 65_536];
     while let Ok((read, client)) = near.recv_from(&mut buffer).await {
         if !clients.contains_key(&client) {
             let number = 2 * clients.len() as u64;
             let Some(socket) = open(far).await else { return };
-            let back = Schedule::new(shape, inward.clone(), false, number + 1);
+            let back = Shaped::new(&shape, inward.clone(), false, number + 1);
             let (socket_in, near) = (Arc::clone(&socket), Arc::clone(&near));
             tasks.spawn(answers(socket_in, near, client, (start, back), dark.clone()));
-            clients.insert(client, (socket, Schedule::new(shape, outward.clone(), false, number)));
+            clients.insert(client, (socket, Shaped::new(&shape, outward.clone(), false, number)));
         }
         let Some((socket, schedule)) = clients.get_mut(&client) else { return };
         if *dark.borrow() {
@@ -122,7 +146,7 @@ async fn answers(
     socket: Arc<UdpSocket>,
     near: Arc<UdpSocket>,
     client: SocketAddr,
-    (start, mut schedule): (Instant, Schedule),
+    (start, mut schedule): (Instant, Shaped),
     dark: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();

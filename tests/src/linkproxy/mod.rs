@@ -21,6 +21,7 @@ pub struct Link {
     /// Where to connect instead of to the far end.
     pub address: SocketAddr,
     blackout: watch::Sender<bool>,
+    shape: watch::Sender<Shape>,
     task: JoinHandle<()>,
 }
 
@@ -34,8 +35,9 @@ impl Link {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (blackout, dark) = watch::channel(false);
-        let task = tokio::spawn(carry::connections(listener, far, shape, dark));
-        Ok(Self { address, blackout, task })
+        let (shape, shaped) = watch::channel(shape);
+        let task = tokio::spawn(carry::connections(listener, far, shaped, dark));
+        Ok(Self { address, blackout, shape, task })
     }
 
     /// Carries UDP datagrams from `listen` (port 0 for any) to `far` and back.
@@ -47,8 +49,14 @@ impl Link {
         let near = UdpSocket::bind(listen).await?;
         let address = near.local_addr()?;
         let (blackout, dark) = watch::channel(false);
-        let task = tokio::spawn(carry::datagrams(near, far, shape, dark));
-        Ok(Self { address, blackout, task })
+        let (shape, shaped) = watch::channel(shape);
+        let task = tokio::spawn(carry::datagrams(near, far, shaped, dark));
+        Ok(Self { address, blackout, shape, task })
+    }
+
+    /// Behaves in another way from now on; randomness goes on.
+    pub fn reshape(&self, shape: Shape) {
+        self.shape.send_replace(shape);
     }
 
     /// Begins or ends a blackout: TCP waits, UDP is lost.

@@ -55,6 +55,11 @@ impl Schedule {
         Self { shape, random, ordered, newest: Duration::ZERO, line }
     }
 
+    /// Behaves in another way for what enters from now on; randomness goes on.
+    pub const fn reshape(&mut self, shape: Shape) {
+        self.shape = shape;
+    }
+
     /// Its rate is limited.
     pub fn is_limited(&self) -> bool {
         self.shape.rate.is_some_and(|rate| rate > 0)
@@ -111,6 +116,14 @@ mod tests {
         let mut schedule = Schedule::new(shape, Line::default(), false, 0);
         let lost = (0..10_000).filter(|_| schedule.pass(Duration::ZERO, 1).is_none()).count();
         assert!((900..1_100).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn a_shape_can_change_under_way() {
+        let mut schedule = Schedule::new(Shape::default(), Line::default(), false, 0);
+        assert_eq!(schedule.pass(Duration::ZERO, 10), Some(Duration::ZERO));
+        schedule.reshape(Shape { delay: 30 * MS, ..Shape::default() });
+        assert_eq!(schedule.pass(Duration::ZERO, 10), Some(30 * MS));
     }
 
     proptest! {

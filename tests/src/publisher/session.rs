@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::amf::{Value, body};
 use super::chunk::{Message, Style, Writer};
@@ -107,7 +107,15 @@ impl Publisher {
     ///
     /// When the server closes.
     pub async fn play(&mut self, script: &Script, pace: Pace) -> Outcome {
-        let start = now();
+        self.play_since(now(), script, pace).await
+    }
+
+    /// The same by a clock that began at `start`: scripts that follow each other keep one time.
+    ///
+    /// # Errors
+    ///
+    /// When the server closes.
+    pub async fn play_since(&mut self, start: Instant, script: &Script, pace: Pace) -> Outcome {
         let mut tags = script.tags.iter().peekable();
         let mut out = Vec::new();
         while let Some(tag) = tags.next() {
@@ -127,6 +135,11 @@ impl Publisher {
 
     fn message(&self, tag: &Tag) -> Message {
         message(self.style, tag)
+    }
+
+    /// Vanishes without a goodbye, as a process that was killed does.
+    pub fn vanish(self) {
+        drop(self);
     }
 
     /// Ends as OBS does: FCUnpublish, deleteStream, close.

@@ -6,7 +6,7 @@ mod publishing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,10 +39,19 @@ pub struct Server {
     child: Child,
     data: Arc<Data>,
     log: Arc<Mutex<Vec<String>>>,
+    launch: Launch,
     rtmp: u16,
-    http: u16,
+    http: SocketAddr,
     https: u16,
     admin: u16,
+}
+
+/// How it was started, for another start.
+#[derive(Clone)]
+struct Launch {
+    settings: Vec<(String, String)>,
+    flags: Vec<String>,
+    core: Option<u32>,
 }
 
 /// A data directory that goes when nobody needs it any more.
@@ -118,6 +127,39 @@ impl Server {
         Self::start_in(Arc::clone(&self.data), &settings, &["origin"], None).await
     }
 
+    /// Kills it (`kill -9`) and waits until it is gone. Its data directory stays for [`again`](Self::again).
+    ///
+    /// # Errors
+    ///
+    /// When it is gone already.
+    pub async fn kill(&mut self) -> Outcome {
+        self.signal("KILL").await?;
+        self.ended(Duration::from_secs(20)).await?;
+        Ok(())
+    }
+
+    /// Starts one that has ended once more: the same role, settings and data directory, and the same ports where the
+    /// settings say which.
+    ///
+    /// # Errors
+    ///
+    /// As for a start.
+    pub async fn again(&self) -> Outcome<Self> {
+        let Launch { settings, flags, core } = &self.launch;
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        Self::start_in(Arc::clone(&self.data), &settings, &flags, *core).await
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn exited(&mut self) -> Outcome<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// The same with a log that says all it can.
     ///
     /// # Errors
@@ -163,10 +205,15 @@ impl Server {
         flags: &[&str],
         core: Option<u32>,
     ) -> Outcome<Self> {
-        let (rtmp, http, https, admin) = (free_port()?, free_port()?, free_port()?, free_port()?);
         // A test may want it at another address, with a port that it has chosen.
-        let chosen = settings.iter().find(|(key, _)| *key == "admin.listen");
-        let admin = chosen.and_then(|(_, listen)| listen.rsplit_once(':')?.1.parse().ok()).unwrap_or(admin);
+        let chosen = |name: &str| settings.iter().find(|(key, _)| *key == name)?.1.parse::<SocketAddr>().ok();
+        let port = |name: &str| chosen(name).map_or_else(free_port, |address| Ok(address.port()));
+        let (rtmp, https, admin) =
+            (port("ingest.rtmp.listen")?, port("edge.https.listen")?, port("admin.listen")?);
+        let http = match chosen("edge.http.listen") {
+            Some(address) => address,
+            None => SocketAddr::from(([127, 0, 0, 1], free_port()?)),
+        };
         let program = binary().await?;
         let mut command = match core {
             Some(core) => super::busy::on_core(core, &program),
@@ -178,6 +225,12 @@ impl Server {
         {
             command.env_remove(name);
         }
+        let owned = |setting: &Setting<'_>| (setting.0.to_owned(), setting.1.to_owned());
+        let launch = Launch {
+            settings: settings.iter().map(owned).collect(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+            core,
+        };
         let (role, flags) = match flags {
             [role @ ("origin" | "edge"), flags @ ..] => (*role, flags),
             flags => ("serve", flags),
@@ -187,7 +240,7 @@ impl Server {
             command.args(["--set", &format!("{key}={value}")]);
         };
         set(&mut command, "ingest.rtmp.listen", &format!("127.0.0.1:{rtmp}"));
-        set(&mut command, "edge.http.listen", &format!("127.0.0.1:{http}"));
+        set(&mut command, "edge.http.listen", &http.to_string());
         set(&mut command, "edge.https.listen", &format!("127.0.0.1:{https}"));
         set(&mut command, "admin.listen", &format!("127.0.0.1:{admin}"));
         set(&mut command, "data_dir", &data.0.display().to_string());
@@ -209,7 +262,7 @@ impl Server {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(collect(stderr, Arc::clone(&log)));
         }
-        let mut server = Self { child, data, log, rtmp, http, https, admin };
+        let mut server = Self { child, data, log, launch, rtmp, http, https, admin };
         server.ready().await?;
         Ok(server)
     }
@@ -243,7 +296,7 @@ impl Server {
 
     /// `host:port` of HTTP.
     pub fn http_address(&self) -> String {
-        format!("127.0.0.1:{}", self.http)
+        self.http.to_string()
     }
 
     /// `host:port` of the admin pages.
@@ -258,7 +311,7 @@ impl Server {
 
     /// The multivariant playlist of a stream.
     pub fn playlist(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/live/{name}/index.m3u8", self.http)
+        format!("http://{}/live/{name}/index.m3u8", self.http)
     }
 
     /// The same over TLS.
@@ -278,7 +331,7 @@ impl Server {
 
     /// The player page of a stream.
     pub fn watch_page(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/watch/live/{name}", self.http)
+        format!("http://{}/watch/live/{name}", self.http)
     }
 
     /// A URL of the admin port.
@@ -367,7 +420,8 @@ async fn collect(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if let Ok(mut log) = log.lock()
-            && log.len() < LOG_LINES
+            // However long it is, how it broke is told.
+            && (log.len() < LOG_LINES || line.contains("panicked"))
         {
             log.push(line);
         }
