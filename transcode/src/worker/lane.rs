@@ -92,37 +92,18 @@ struct Lane {
     settled: VecDeque<(i64, u32)>,
 }
 
-/// Rungs that one thread encodes. They give out what is inside when it is dropped.
-pub(super) struct Crew(Vec<Lane>);
-
-impl Crew {
-    /// None of them has an encoder yet.
-    pub(super) fn new(setups: Vec<LaneSetup>) -> Self {
-        Self(setups.into_iter().map(Lane::new).collect())
-    }
-
-    /// Does what one of them is told.
-    pub(super) fn handle(&mut self, at: usize, message: ToLane) {
-        if let Some(lane) = self.0.get_mut(at) {
+/// A thread for these rungs, told which of them a message is for: ends when nobody sends any more, and gives out what
+/// is inside before.
+pub(super) fn run(setups: Vec<LaneSetup>, messages: &Receiver<(usize, ToLane)>) {
+    let mut lanes: Vec<_> = setups.into_iter().map(Lane::new).collect();
+    while let Ok((at, message)) = messages.recv() {
+        if let Some(lane) = lanes.get_mut(at) {
             lane.handle(message);
         }
     }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        for lane in &mut self.0 {
-            lane.close();
-            lane.release();
-        }
-    }
-}
-
-/// A thread for these rungs, told which of them a message is for: ends when nobody sends any more.
-pub(super) fn run(setups: Vec<LaneSetup>, messages: &Receiver<(usize, ToLane)>) {
-    let mut crew = Crew::new(setups);
-    while let Ok((at, message)) = messages.recv() {
-        crew.handle(at, message);
+    for lane in &mut lanes {
+        lane.close();
+        lane.release();
     }
 }
 
