@@ -14,7 +14,7 @@ use std::time::Duration;
 use aqueduct_common::{StreamName, WallTime};
 
 use record::newer;
-pub use record::{Checkpoint, Directories};
+pub use record::{Checkpoint, Directories, Kept};
 
 /// Bits of an epoch's number below its second. They are any at first, so that two nodes that begin one stream in the same
 /// second do not share its URLs. With them a number is exact as a JSON number, too, for centuries.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aqueduct_common::feed::Absence;
 use aqueduct_common::{ClockMap, MediaTime, Track, TrackId, TrackKind, TrackSet, Update, WallTime};
 
-use crate::checkpoint::{Checkpoint, Directories};
+use crate::checkpoint::{Checkpoint, Directories, Kept};
 use crate::config::Plan;
 use crate::cutter::Part;
 use crate::names::{self, Directory};
@@ -39,8 +39,8 @@ pub(crate) struct Epoch {
     renditions: Vec<Rendition>,
     /// Directories used so far, for video and audio.
     used: [u32; 2],
-    /// The first rendition of each kind goes on in this directory: it was on air when a restart came.
-    resumes: [Option<u32>; 2],
+    /// Renditions go on in these directories: they were on air when a restart came.
+    resumes: Directories,
     /// No part of the epoch has had this number or a higher one.
     next_part: u64,
     starts: VecDeque<Start>,
@@ -77,7 +77,7 @@ impl Epoch {
             control: resumed.map(|at| Control::new(at.target_duration, part_millis, window)),
             renditions: Vec::new(),
             used: resumed.map_or([0; 2], |at| at.directories.used),
-            resumes: resumed.map_or([None; 2], |at| at.directories.on_air),
+            resumes: resumed.map_or_else(Directories::default, |at| at.directories),
             next_part: resumed.map_or(1, |at| at.next_part),
             starts: VecDeque::new(),
             era: resumed.map_or(0, |at| at.era),
@@ -366,7 +366,7 @@ impl Epoch {
 
     fn begin_rendition(&mut self, track: &Track) -> Result<(), crate::fmp4::BoxError> {
         let kind = kind_index(track.kind());
-        let count = self.resumes[kind].take().unwrap_or(self.used[kind]);
+        let count = self.resumes.take(track.id, kind).unwrap_or(self.used[kind]);
         let directory = Directory::new(self.id, track.kind(), count);
         let segment = u64::try_from(self.plan.segment().as_micros()).unwrap_or(u64::MAX);
         self.renditions.push(Rendition::new(track, directory, self.next_part, segment)?);
@@ -417,12 +417,16 @@ impl Epoch {
     }
 
     fn directories(&self) -> Directories {
-        let on_air = [TrackKind::Video, TrackKind::Audio].map(|kind| {
-            // One that has not been resumed yet is still on air.
-            let of_kind = self.renditions.iter().find(|rendition| rendition.track.kind() == kind);
-            of_kind.map_or(self.resumes[kind_index(kind)], |rendition| Some(rendition.directory.count()))
-        });
-        Directories { used: self.used, on_air }
+        let mut directories = Directories { used: self.used, ..self.resumes };
+        for kind in [TrackKind::Video, TrackKind::Audio] {
+            let of_kind = self.renditions.iter().filter(|rendition| rendition.track.kind() == kind);
+            let on_air = of_kind.map(|rendition| Kept {
+                track: rendition.track.id.0,
+                directory: rendition.directory.count(),
+            });
+            directories = directories.with(kind_index(kind), on_air);
+        }
+        directories
     }
 
     /// How long a file stays that no list names any more (LLHLS-7).

@@ -409,6 +409,52 @@ fn a_restart_goes_on_with_the_same_urls_and_no_name_twice() {
 }
 
 #[test]
+fn after_a_restart_each_rung_goes_on_under_its_own_url() {
+    let source = video((30, 1), 0);
+    let rungs = [(16, 480, 1_200_000), (17, 360, 700_000)];
+    let rungs = rungs.map(|(id, height, bits)| support::rung(&source, id, height, bits, false));
+    let sound = aac(48_000, 1_024);
+    let all = tracks(&[source.clone(), sound.clone(), rungs[0].clone(), rungs[1].clone()]);
+    let mut world = World::new();
+    world.tracks(&all);
+    world.feed(&mut sources(&all, 30), 18.3, 0.0);
+    let heights = |world: &World| -> Vec<(String, String)> {
+        let text = world.text("index.m3u8");
+        let (_, read) = m3u8_rs::parse_master_playlist(text.as_bytes()).unwrap();
+        // The sound alone has no size.
+        let sized =
+            |variant: m3u8_rs::VariantStream| Some((variant.resolution?.height.to_string(), variant.uri));
+        read.variants.into_iter().filter_map(sized).collect()
+    };
+    let before = heights(&world);
+    assert_eq!(before.len(), 3);
+    let checkpoint = world.checkpoint.unwrap();
+    // The ladder is there at once, or later than the source, or the other way round.
+    let alone = tracks(&[source.clone(), sound.clone()]);
+    let turned = tracks(&[source, sound, rungs[1].clone(), rungs[0].clone()]);
+    for begins in [&all, &alone, &turned] {
+        let checkpoints = aqueduct_packager::Checkpoints::new(Some(scratch("rungs")));
+        let name = "live/show".parse().unwrap();
+        checkpoints.keep(&name, &checkpoint).unwrap();
+        let soon = world.now.offset(2_000_000);
+        let mut again = World::begin(checkpoints.origin(&name, soon, Duration::from_secs(30)));
+        again.now = soon;
+        again.tracks(begins);
+        again.feed(&mut sources(begins, 30), 18.0, 0.0);
+        if begins.tracks.len() < all.tracks.len() {
+            assert_eq!(again.checkpoint.unwrap().directories.further, checkpoint.directories.further);
+            again.push(Feed::Tracks(all.clone().into()));
+            let mut later = sources(&all, 30);
+            later.iter_mut().for_each(|source| source.dts += 8 * i64::from(source.track.timescale.hz()));
+            again.feed(&mut later, 24.0, 0.0);
+        }
+        let mut after = heights(&again);
+        after.sort_by_key(|(height, _)| before.iter().position(|(before, _)| before == height));
+        assert_eq!(after, before);
+    }
+}
+
+#[test]
 fn a_restart_does_not_bring_back_a_rendition_that_has_ended() {
     let alone = tracks(&[video((30, 1), 0)]);
     let both = tracks(&[video((30, 1), 0), aac(48_000, 1_024)]);

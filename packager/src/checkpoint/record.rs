@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aqueduct_common::WallTime;
+use aqueduct_common::{TrackId, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Parts that may have been published since the newest checkpoint: more than a segment's, many times.
@@ -45,8 +45,54 @@ pub struct Checkpoint {
 pub struct Directories {
     /// How many were used, for video and for audio.
     pub used: [u32; 2],
-    /// That of the rendition on air, if there is one.
+    /// That of the first rendition on air, if there is one.
     pub on_air: [Option<u32>; 2],
+    /// Those of the others on air, such as the rungs of a ladder.
+    #[serde(default, skip_serializing_if = "are_none")]
+    pub further: [[Option<Kept>; FURTHER]; 2],
+}
+
+/// Renditions of a kind whose directories are kept, beside the first: more than anybody makes. What is beyond begins anew.
+const FURTHER: usize = 8;
+
+/// The directory of a track's rendition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The track's number.
+    pub track: u8,
+    /// The directory's.
+    pub directory: u32,
+}
+
+fn are_none(further: &[[Option<Kept>; FURTHER]; 2]) -> bool {
+    further.iter().flatten().all(Option::is_none)
+}
+
+impl Directories {
+    /// The directory in which this track's rendition goes on: its own, or that of the first of its kind.
+    pub(crate) fn take(&mut self, track: TrackId, kind: usize) -> Option<u32> {
+        let is_own = |kept: &&mut Option<Kept>| kept.is_some_and(|kept| kept.track == track.0);
+        match self.further[kind].iter_mut().find(is_own) {
+            Some(own) => own.take().map(|kept| kept.directory),
+            None => self.on_air[kind].take(),
+        }
+    }
+
+    /// Itself with the directories that are on air now; what has not gone on yet still is.
+    pub(crate) fn with(mut self, kind: usize, mut on_air: impl Iterator<Item = Kept>) -> Self {
+        self.on_air[kind] = self.on_air[kind].or_else(|| on_air.next().map(|kept| kept.directory));
+        let waiting = self.further[kind].into_iter().flatten();
+        let mut all = on_air.chain(waiting);
+        self.further[kind] = std::array::from_fn(|_| all.next());
+        self
+    }
+
+    fn are_sane(&self) -> bool {
+        let further = self.further.iter().flatten().flatten().map(|kept| kept.directory);
+        let mut all = self.used.into_iter().chain(self.on_air.into_iter().flatten()).chain(further);
+        all.all(|directory| directory < u32::MAX / 2)
+    }
 }
 
 impl Checkpoint {
@@ -57,7 +103,7 @@ impl Checkpoint {
         numbers.iter().all(|number| *number < MOST)
             && (1..=3_600).contains(&self.target_duration)
             && (1..=60_000).contains(&self.part_target)
-            && self.directories.used.iter().all(|used| *used < u32::MAX / 2)
+            && self.directories.are_sane()
     }
 
     /// Date of what comes next. One that an older version has written does not say.
