@@ -7,6 +7,7 @@ use aqueduct_tests::Outcome;
 use aqueduct_tests::check::Linter;
 use aqueduct_tests::check::live::{self, Options};
 use aqueduct_tests::check::rule::{self, Rule};
+use aqueduct_tests::world::room;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -73,6 +74,7 @@ pub(crate) const FETCHING: [Rule; 16] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_knows_no_hls_is_found_out() -> Outcome {
+    let _room = room::quarter().await;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/live/x/index.m3u8", listener.local_addr()?);
     let serving = tokio::spawn(async move {
