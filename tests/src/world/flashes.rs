@@ -22,7 +22,7 @@ const LASTS: u32 = 120;
 /// Pairs of flash and beep that a browser waits for.
 const PAIRS: u64 = 4;
 /// How long each stream may take to show them.
-const PATIENCE: u64 = 20;
+const PATIENCE: u64 = 60;
 
 /// A clip: the picture is white and a tone sounds through the first tenth of each second. A keyframe each second, and AAC. It
 /// is below the height that rungs begin at.
