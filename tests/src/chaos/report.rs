@@ -9,14 +9,12 @@ use super::ledger::{Told, Wait};
 use super::monitor::{Memory, has_grown};
 use super::plan::{Kind, Plan, WARM_UP};
 use super::stage::{Stage, tail};
-use super::window::{Concern, Window, causes, uncovered};
+use super::window::{Window, causes, uncovered};
 
 /// A wait that nothing allows, on an idle machine: for the next picture, and for the first one.
 const STALL: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(3);
 
-/// An edge holds a request for 8 s; a player is refused twice before it looks for another list.
-const HOLDS: Duration = Duration::from_secs(24);
 /// Waits that are told one by one.
 const LONGEST: usize = 5;
 
@@ -47,7 +45,7 @@ impl Report {
         let (windows, waits) = (ledger.windows(), ledger.waits());
         let mut waited = HashMap::<usize, (Duration, usize)>::new();
         for wait in waits.iter().filter(|wait| wait.from >= WARM_UP) {
-            judge(stage, plan, wait, &windows);
+            judge(stage, wait, &windows);
             for fault in causes(&wait.seat, wait.from, wait.to, &windows) {
                 let entry = waited.entry(fault).or_default();
                 *entry = (entry.0.max(wait.to - wait.from), entry.1 + usize::from(!wait.first));
@@ -114,34 +112,18 @@ fn summary(stage: &Stage, mut waits: Vec<Wait>, lives: Lives) -> String {
 }
 
 /// A wait must lie in what the faults of its time allow.
-fn judge(stage: &Stage, plan: &Plan, wait: &Wait, windows: &[Window]) {
+fn judge(stage: &Stage, wait: &Wait, windows: &[Window]) {
     let Wait { player, seat, from, to, first, refused } = wait;
     let ledger = &stage.ledger;
     let may = ledger.scaled(if *first { START } else { STALL }) + 2 * ledger.lateness(*from, *to);
     let not_allowed = uncovered(seat, *from, *to, windows);
-    if not_allowed > may && loses_its_rung(plan, wait, windows) {
-        let lasted = *to - *from;
-        ledger.known(format!(
-            "a rung's list has another URL after its origin's restart: player {player} waited {lasted:.1?}"
-        ));
-    } else if not_allowed > may {
+    if not_allowed > may {
         let what = if *first { "its first picture" } else { "a picture" };
         ledger.broken(format!(
             "player {player} ({seat:?}) waited for {what} from {from:.1?} to {to:.1?}: {not_allowed:.2?} of it in no fault's \
              window, of {may:.2?} that it may; refused, newest first: {refused:?}"
         ));
     }
-}
-
-/// An origin that starts again goes on with the lists of its source, and gives each rung a new one: who watches a rung is
-/// held and refused until it looks for another list. The packager is known for it.
-fn loses_its_rung(plan: &Plan, wait: &Wait, windows: &[Window]) -> bool {
-    let mut of_origin = windows.iter().filter(|window| window.concern == Concern::All);
-    wait.seat.rung
-        && of_origin.any(|window| {
-            let killed = plan.steps[window.fault].fault.kind == Kind::OriginKilled;
-            killed && window.from <= wait.to && wait.from <= window.to && wait.to <= window.to + HOLDS
-        })
 }
 
 impl fmt::Display for Report {
