@@ -3,7 +3,7 @@
 mod support;
 
 use aqueduct_common::feed::Absence;
-use aqueduct_common::{Feed, Sample, TrackId, Update};
+use aqueduct_common::{Feed, Sample, Track, TrackId, Update};
 use aqueduct_packager::stream::Output;
 use support::ladder::{begun, edge, feed_without, gaps, set, skip_to, sources};
 use support::{Source, World, aac, rung, tracks, video};
@@ -261,16 +261,42 @@ fn a_rung_that_is_late_at_first_holds_the_stream_for_less_than_a_second() {
     world.finish();
 }
 
-#[test]
-fn another_encoder_brings_another_init_segment_and_no_discontinuity() {
-    let (mut world, mut sources) = begun(30, 14.5);
-    let map = world.list("v1").segments[0].map.clone();
-    let mut other = sources[1].track.clone();
+/// The same rung of another encoder.
+fn coded_anew(source: &Source) -> Track {
+    let mut other = source.track.clone();
     if let aqueduct_common::CodecConfig::H264(config) = &mut other.codec {
         config.record = [&config.record[..], &[0]].concat().into();
         config.sps = vec![bytes::Bytes::from_static(&[0x67, 0x64, 0, 0x1f, 0xad])];
     }
-    world.push(Feed::Changed(other.into()));
+    other
+}
+
+#[test]
+fn a_rung_that_was_ten_seconds_behind_is_back_with_the_segment_that_it_catches_up_in() {
+    for changes in [false, true] {
+        let (mut world, mut sources) = begun(30, 14.5);
+        feed_without(&mut world, &mut sources, 1, 26.0);
+        let until = sources[0].seconds();
+        let (early, late) = (until - 6.0, until);
+        world.feed(&mut sources[1..2], early, 0.0);
+        if changes {
+            world.push(Feed::Changed(coded_anew(&sources[1]).into()));
+        }
+        world.feed(&mut sources[1..2], late, 0.0);
+        world.feed(&mut sources, 31.1, 0.0);
+        assert_eq!(edge(&world, "v1"), edge(&world, "v0"), "changes: {changes}");
+        let gaps = gaps(&world, "v1");
+        assert!(gaps.iter().all(|msn| *msn <= 17), "changes: {changes}, {gaps:?}");
+        world.checks.assert_rungs_aligned("v0", "v1");
+        world.finish();
+    }
+}
+
+#[test]
+fn another_encoder_brings_another_init_segment_and_no_discontinuity() {
+    let (mut world, mut sources) = begun(30, 14.5);
+    let map = world.list("v1").segments[0].map.clone();
+    world.push(Feed::Changed(coded_anew(&sources[1]).into()));
     world.feed(&mut sources, 17.1, 0.0);
     let list = world.list("v1");
     for segment in &list.segments {

@@ -1,7 +1,8 @@
 //! What is done about load, in steps with hysteresis (AVP-35): pure.
 //!
-//! Down: three seconds in a row that are too much, then one step; another one after three more. First less effort for
-//! all rungs; then the rung that the fewest watch is given up; where one is left, every second frame of it. Up: half a
+//! Down: three seconds in a row that are too much, then one step; another one after three more, or each second while the
+//! worker falls ever further behind: what is kept would be gone before all steps are taken. First less effort for all
+//! rungs; then the rung that the fewest watch is given up; where one is left, every second frame of it. Up: half a
 //! minute in a row with room, also for what the step will add, then one step back in reverse order. A step up that had
 //! to be taken back within a minute makes the next wait twice as long, so that a machine at its limit doesn't swing; one
 //! that held makes it half as long again.
@@ -26,6 +27,10 @@ const SPEED_ROOM: f64 = 1.6;
 /// Media on its way through the worker that is too much, and that leaves room.
 const BEHIND_MOST: Duration = Duration::from_millis(300);
 const BEHIND_ROOM: Duration = Duration::from_millis(150);
+/// The same where frames without their payload are too much as well: the throttle holds any other worker below that.
+const BEHIND_FAR: Duration = Duration::from_millis(1_500);
+/// What a worker that is as far behind has to catch up with in a second, or each second is one too many.
+const CATCHES_UP: Duration = Duration::from_millis(200);
 /// Share of what the machine may carry beyond which nothing is added.
 const MACHINE_ROOM: f64 = 0.85;
 
@@ -86,6 +91,10 @@ pub struct Governor {
     too_much: u32,
     /// Seconds in a row that were too much and could not be helped.
     helpless: u32,
+    /// A step down was taken, and every second since was too much.
+    stepped: bool,
+    /// Media on its way through the worker a second ago.
+    behind: Duration,
     room: u32,
     room_for: u32,
     last_up: Option<Instant>,
@@ -93,7 +102,15 @@ pub struct Governor {
 
 impl Default for Governor {
     fn default() -> Self {
-        Self { too_much: 0, helpless: 0, room: 0, room_for: ROOM_FOR, last_up: None }
+        Self {
+            too_much: 0,
+            helpless: 0,
+            stepped: false,
+            behind: Duration::ZERO,
+            room: 0,
+            room_for: ROOM_FOR,
+            last_up: None,
+        }
     }
 }
 
@@ -102,6 +119,8 @@ impl Governor {
     pub const fn restart(&mut self) {
         self.too_much = 0;
         self.helpless = 0;
+        self.stepped = false;
+        self.behind = Duration::ZERO;
         self.room = 0;
     }
 
@@ -112,23 +131,31 @@ impl Governor {
         options: Options,
         now: Instant,
     ) -> Option<(GovernorStep, String)> {
+        let before = std::mem::replace(&mut self.behind, reading.behind);
         let Some(trouble) = trouble(reading) else {
-            (self.too_much, self.helpless) = (0, 0);
+            (self.too_much, self.helpless, self.stepped) = (0, 0, false);
             return self.up(reading, options, now);
         };
         (self.too_much, self.room) = (self.too_much + 1, 0);
         let Some(step) = options.down() else { return self.spent(&trouble) };
         self.helpless = 0;
-        if self.too_much < TOO_MUCH_FOR {
+        let falls_behind = reading.behind > BEHIND_FAR && reading.behind + CATCHES_UP > before;
+        let seconds = if self.stepped && falls_behind { 1 } else { TOO_MUCH_FOR };
+        if self.too_much < seconds {
             return None;
         }
-        self.too_much = 0;
+        (self.too_much, self.stepped) = (0, true);
         if let Some(up) = self.last_up.take()
             && now.duration_since(up) < TAKEN_BACK
         {
             self.room_for = (self.room_for * 2).min(ROOM_FOR_MOST);
         }
-        Some((step, format!("{TOO_MUCH_FOR} s in a row were too much ({trouble})")))
+        let seconds = if falls_behind {
+            format!("it falls behind, by {:.1} s so far", reading.behind.as_secs_f64())
+        } else {
+            format!("{TOO_MUCH_FOR} s in a row were too much")
+        };
+        Some((step, format!("{seconds} ({trouble})")))
     }
 
     /// Nothing is left to give up: said once, until it is better.

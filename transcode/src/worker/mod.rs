@@ -5,11 +5,13 @@
 //!                └─▶ sound ───────────────────────────────────────────────────▶─┘
 //! ```
 //!
-//! Queues between the threads are short and hold who fills them, up to the pipe: the host sees that and drops. A frame
+//! Queues behind the pictures' thread are short and hold it; the one before it takes more than the host lets be on its way,
+//! so that an order to stop is read while there is more to do than can be done, and counts at once. A frame
 //! that comes in goes out of all rungs before the next one is looked at; nothing waits for a later frame but what has
 //! to (B-frames, fields, half-rate rungs). Where the rungs' frames lie on the timeline is decided by pure modules:
 //! `slots` and `grid`.
 
+mod ahead;
 pub(crate) mod bitstream;
 pub mod cage;
 mod coder;
@@ -43,6 +45,7 @@ use std::time::Duration;
 use aqueduct_common::{MediaTime, Timescale};
 
 use crate::protocol::{FromWorker, Job, ProtocolError, Reader, ToWorker, VERSION};
+use ahead::Ahead;
 use output::Output;
 use sound::ToSound;
 use stats::Stats;
@@ -50,8 +53,9 @@ use video::{ToVideo, Video};
 
 /// Bytes that are read in one go.
 const CHUNK: usize = 64 << 10;
-/// Frames between the reader and the pictures' thread.
-const VIDEO_QUEUE: usize = 16;
+/// Frames between the reader and the pictures' thread: half a minute. The host's throttle leaves most of them without
+/// their payload.
+const VIDEO_QUEUE: usize = 1_024;
 /// Frames between the reader and the sound's thread.
 const SOUND_QUEUE: usize = 64;
 /// From one report to the next.
@@ -178,6 +182,7 @@ fn read_all(mut input: impl Read, out: &Output, stats: &Arc<Stats>) -> Result<()
 struct Threads {
     video: Option<VideoThread>,
     sound: Option<(SyncSender<ToSound>, JoinHandle<()>)>,
+    ahead: Option<Arc<Ahead>>,
     job: Job,
     /// Ticks a second of the video source.
     scale: Timescale,
@@ -192,12 +197,10 @@ impl Threads {
         }
         crate::sys::init();
         crate::sys::choose_device(&job.hardware.device);
-        let video = match &job.video {
-            Some(_) => Some(start_video(job, out, stats)?),
-            None => None,
-        };
+        let ahead = job.video.as_ref().map(|video| Arc::new(Ahead::of(video)));
+        let video = ahead.clone().map(|ahead| start_video(job, out, stats, ahead)).transpose()?;
         let sound = if job.audio.is_empty() { None } else { Some(start_sound(job, out, stats)?) };
-        Ok(Self { video, sound, job: job.clone(), scale: Timescale::VIDEO, failed: false })
+        Ok(Self { video, sound, ahead, job: job.clone(), scale: Timescale::VIDEO, failed: false })
     }
 
     /// Hands a message to whom it concerns. False when the pictures' thread is gone.
@@ -220,7 +223,12 @@ impl Threads {
                 self.tell_video(ToVideo::Break);
                 self.tell_sound(ToSound::Break);
             }
-            ToWorker::Order(order) => self.tell_video(ToVideo::Order(order)),
+            ToWorker::Order(order) => {
+                if let Some(ahead) = &self.ahead {
+                    ahead.read(order);
+                }
+                self.tell_video(ToVideo::Order(order));
+            }
             ToWorker::Job(_) | ToWorker::End => {}
         }
         !self.failed
@@ -260,11 +268,16 @@ impl Threads {
 
 type VideoThread = (SyncSender<ToVideo>, JoinHandle<Result<(), WorkerError>>);
 
-fn start_video(job: &Job, out: &Output, stats: &Arc<Stats>) -> Result<VideoThread, WorkerError> {
+fn start_video(
+    job: &Job,
+    out: &Output,
+    stats: &Arc<Stats>,
+    ahead: Arc<Ahead>,
+) -> Result<VideoThread, WorkerError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (sender, receiver) = sync_channel(VIDEO_QUEUE);
     let rungs = job.video.clone().ok_or(WorkerError::Order("the job has no video"))?;
-    let mut video = Video::start(job, &rungs, cores, out.clone(), stats.clone())?;
+    let mut video = Video::start(job, &rungs, cores, ahead, (out.clone(), stats.clone()))?;
     let thread = Builder::new().name("pictures".into()).spawn(move || {
         let outcome = video::run(&mut video, &receiver);
         drop(receiver);

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use aqueduct_common::TrackId;
 
+use super::ahead::Ahead;
 use super::half::Half;
 use super::lane::{self, Echo, LaneSetup, ToLane};
 use super::output::Output;
@@ -53,14 +54,27 @@ impl Sender {
 }
 
 impl Lane {
-    const fn takes(&self, times: &Times) -> bool {
-        self.running && times.dts >= self.from
+    fn takes(&self, times: &Times, ahead: &Ahead) -> bool {
+        self.running && times.dts >= self.from && !ahead.is_stopping(self.rung.track)
     }
+}
+
+/// What all rungs work with.
+pub(super) struct Setting<'a> {
+    /// Backends to try, in order.
+    pub(super) backends: &'a [Backend],
+    /// Cores of this machine.
+    pub(super) cores: usize,
+    /// Where frames go.
+    pub(super) out: &'a Output,
+    /// Where costs are told.
+    pub(super) stats: &'a Arc<Stats>,
 }
 
 /// The rungs.
 pub(super) struct Rungs {
     lanes: Vec<Lane>,
+    ahead: Arc<Ahead>,
     threads: Vec<JoinHandle<()>>,
     half: Half,
     /// Rungs that have a backend left.
@@ -82,13 +96,8 @@ pub(super) struct Sizes {
 
 impl Rungs {
     /// Starts the rungs: a thread for each, or one for all where they are light.
-    pub(super) fn start(
-        rungs: &[Rung],
-        backends: &[Backend],
-        cores: usize,
-        out: &Output,
-        stats: &Arc<Stats>,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(rungs: &[Rung], setting: &Setting<'_>, ahead: Arc<Ahead>) -> std::io::Result<Self> {
+        let Setting { backends, cores, out, stats } = *setting;
         let alive = Arc::new(AtomicUsize::new(rungs.len()));
         let (mut lanes, mut threads) = (Vec::new(), Vec::new());
         let together = if are_light(rungs, backends) { rungs.len() } else { 1 };
@@ -115,7 +124,7 @@ impl Rungs {
                 from: i64::MIN,
             }));
         }
-        Ok(Self { lanes, threads, half: Half::default(), alive, open: None, timings: None })
+        Ok(Self { lanes, ahead, threads, half: Half::default(), alive, open: None, timings: None })
     }
 
     /// No rung has a backend left.
@@ -169,7 +178,7 @@ impl Rungs {
         if halved.keep {
             self.open = Some(times.dts);
         }
-        for lane in self.lanes.iter().filter(|lane| lane.takes(&times) && !lane.halved) {
+        for lane in self.lanes.iter().filter(|lane| lane.takes(&times, &self.ahead) && !lane.halved) {
             if let Some(picture) = all.of_size((lane.rung.width, lane.rung.height)) {
                 let _ = lane.sender.send(ToLane::Frame(picture.share()?, times));
             }
@@ -180,7 +189,7 @@ impl Rungs {
     /// The same frame for the half-rate rungs.
     pub(super) fn give_half(&self, times: Times, all: &Scaled, half: Option<&Scaled>) -> Result<(), AvError> {
         self.each(all, half, |lane, picture| {
-            if lane.halved && lane.takes(&times) {
+            if lane.halved && lane.takes(&times, &self.ahead) {
                 let _ = lane.sender.send(ToLane::Open(picture, times));
             }
         })
@@ -202,6 +211,7 @@ impl Rungs {
 
     /// Carries out an order. True where sizes may have changed.
     pub(super) fn order(&mut self, order: Order) -> bool {
+        self.ahead.done(order);
         match order {
             Order::Stop(track) => self.switch(track, None),
             Order::Start(track, from) => self.switch(track, Some(from)),

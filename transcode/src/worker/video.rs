@@ -6,11 +6,12 @@ use std::sync::mpsc::Receiver;
 
 use aqueduct_common::{MediaTime, Timescale, Track};
 
+use super::ahead::Ahead;
 use super::complexity::{Luma, Meter};
 use super::grid::{Filled, Grid, Rhythm, Slot};
 use super::output::Output;
 use super::recipe::{Fields, Told};
-use super::rungs::Rungs;
+use super::rungs::{Rungs, Setting};
 use super::scale::{Scaled, Scaler};
 use super::slots::{Shown, Times};
 use super::source::Source;
@@ -74,10 +75,11 @@ impl Video {
         job: &Job,
         video: &VideoJob,
         cores: usize,
-        out: Output,
-        stats: Arc<Stats>,
+        ahead: Arc<Ahead>,
+        (out, stats): (Output, Arc<Stats>),
     ) -> std::io::Result<Self> {
-        let rungs = Rungs::start(&video.rungs, &job.hardware.encode, cores, &out, &stats)?;
+        let setting = Setting { backends: &job.hardware.encode, cores, out: &out, stats: &stats };
+        let rungs = Rungs::start(&video.rungs, &setting, ahead)?;
         Ok(Self {
             resume: job.resume.filter(|_| job.mode == Mode::Aligned),
             job: job.clone(),

@@ -30,9 +30,10 @@ impl Flow {
         let thousandths = thousandths(&report);
         self.out.push_back(Action::Measured(thousandths));
         let behind = self.behind().0.max(Duration::from_millis(report.backlog_ms.into()));
+        // What it catches up with at its start says nothing of its speed, unless it takes too long.
+        let at_start = !self.throttle.has_caught_up() && self.load.dropped == 0;
         let reading = Reading {
-            // What it catches up with at its start says nothing of its speed.
-            behind: if self.throttle.has_caught_up() { behind } else { Duration::ZERO },
+            behind: if at_start { Duration::ZERO } else { behind },
             slowest: report.rungs.iter().filter_map(|rung| self.worst_speed(rung)).reduce(f64::min),
             dropped: std::mem::take(&mut self.load.dropped),
             machine: self.load.machine.load,

@@ -46,6 +46,20 @@ fn slow_seconds_take_effort_away_then_a_rung_and_at_last_every_second_frame() {
 }
 
 #[test]
+fn a_worker_that_falls_far_behind_costs_a_step_each_second_until_it_catches_up() {
+    let (mut governor, now) = (Governor::default(), start());
+    let quickest = Options { quicker: false, ..ALL };
+    let behind = |millis| Reading { behind: Duration::from_millis(millis), dropped: 30, ..SLOW };
+    let mut step = |millis| governor.report(&behind(millis), quickest, now).map(|(step, _)| step);
+    assert_eq!([step(600), step(1_300)], [None, None], "the first step has its three seconds");
+    assert_eq!(step(2_000), Some(GovernorStep::Shed));
+    assert_eq!([step(2_700), step(2_600)], [Some(GovernorStep::Shed); 2]);
+    assert_eq!([step(2_000), step(1_700)], [None, None], "it catches up");
+    assert_eq!(step(1_400), Some(GovernorStep::Shed), "but is behind for three seconds more");
+    assert_eq!([step(1_450), step(1_490)], [None, None], "near enough");
+}
+
+#[test]
 fn where_nothing_is_left_to_give_up_that_is_said_once() {
     let (mut governor, mut now) = (Governor::default(), start());
     let nothing = Options { quicker: false, shed: false, halve: false, ..ALL };
@@ -205,7 +219,8 @@ fn run(model: &mut Model, capacities: impl Iterator<Item = f64>) -> Vec<(u32, Go
 }
 
 proptest! {
-    /// Whatever the load does, steps come no closer than three seconds, and none up within half a minute of any other.
+    /// Whatever the load does, where the throttle holds the worker, steps come no closer than three seconds, and none up
+    /// within half a minute of any other.
     #[test]
     fn steps_keep_their_distance(
         mut model in models(),
