@@ -191,7 +191,7 @@ impl Epoch {
         // Differences of absolute times add up (TL-1).
         let micros = MediaTime::flicks(to).micros() - MediaTime::flicks(from).micros();
         if let Some(rendition) = self.rendition(track) {
-            rendition.skip(&start, micros.max(0).cast_unsigned());
+            rendition.skip(&start, from, micros.max(0).cast_unsigned());
         }
     }
 
@@ -316,7 +316,7 @@ impl Epoch {
         }
         for rendition in self.renditions.iter_mut().filter(|one| !one.is_live() && one.is_ready()) {
             out.extend(rendition.go_live().into_iter().map(Output::Update));
-            if rendition.absence == Some(Absence::Asleep) {
+            if rendition.absence == Some(Absence::Asleep) || rendition.waking {
                 out.push(Output::Update(publish::sleep(&rendition.directory, rendition.track.id)));
             }
             // Nobody has read the multivariant playlist before, so that reports may tell what is out with it.

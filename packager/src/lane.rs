@@ -166,8 +166,6 @@ impl Lane {
     pub(crate) fn lose(&mut self, missing: Missing) {
         self.missing = Some(missing);
         self.awaited = None;
-        // It is offered all the same, and lists gaps for what was before.
-        self.whole &= missing != Missing::Asleep;
         self.dropped += (self.waiting.len() + self.part.len()) as u64;
         self.forget();
     }
@@ -308,7 +306,6 @@ impl Lane {
             }
             Some(_) | None => {}
         }
-        self.whole &= self.missing.is_some();
         if self.missing.is_none() {
             self.next = self.waiting.front().map(|first| first.dts.ticks - self.retime.carry());
         }
@@ -352,6 +349,8 @@ impl Lane {
         }
         self.fresh = step.closes;
         if step.closes {
+            // One that sleeps is offered all the same, and has listed a gap.
+            self.whole &= self.missing != Some(Missing::Asleep);
             cuts.push_back(Cut::Close { track: self.id, msn: step.msn, end: step.at });
         }
     }
@@ -403,6 +402,7 @@ impl Lane {
     fn end_part(&mut self, msn: u64, cuts: &mut VecDeque<Cut>) {
         if let Some(last) = self.part.last() {
             self.edge = self.instant(last.end());
+            self.whole = false;
             let samples = std::mem::take(&mut self.part);
             cuts.push_back(Cut::Part(Part { track: self.id, msn, samples }));
         }

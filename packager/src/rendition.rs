@@ -156,10 +156,11 @@ impl Rendition {
         Ok((publish::media(ObjectKind::Part, self.track.kind(), path, body), line))
     }
 
-    /// Lists a part that is not there. Before there was media nothing is listed, save of one that is offered: its
-    /// playlist has to have something when it wakes.
-    pub(crate) fn skip(&mut self, start: &Start, micros: u64) {
-        if self.lists_nothing() {
+    /// Lists a part from `from` on that is not there. Before there was media nothing is listed, save of one that is
+    /// offered: its playlist has to have something when it wakes. A list begins with all of a segment.
+    pub(crate) fn skip(&mut self, start: &Start, from: i64, micros: u64) {
+        let begins_within = self.window.is_blank() && self.growing.is_none() && from > start.at;
+        if begins_within || self.lists_nothing() {
             return;
         }
         let (opening, scale) = (self.opening(start, None), self.track.timescale);
