@@ -1,7 +1,9 @@
 //! Every second frame (AVP-26): pure.
 //!
-//! IDRs fall on kept frames only: each sync frame is kept, and the count begins with it. A kept frame lasts until the
-//! next kept one, so that its duration is known when the next frame is there.
+//! IDRs fall on kept frames only: each sync frame is kept, and the count begins with it. It counts the places of the
+//! source's grid, so that frames that were lost change nothing for those behind them. A kept frame lasts until the
+//! next kept one, so that its duration is known when the next frame is there. Behind a loss a few more are kept: the
+//! packager moves what follows into the parts that the loss left empty, and each of them needs a frame (LLHLS-2).
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,39 +14,66 @@ pub(super) struct Halved {
     pub(super) settled: Option<u32>,
 }
 
+/// Places of the grid that are lost for each further frame that is kept: fewer than the shortest part has.
+const LOST_FOR_ONE: u64 = 4;
+
 /// Its state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Half {
-    /// Frames since the last sync frame; the highest number before the first frame, which is kept whatever it is.
-    index: u64,
+    /// Ticks between two frames of the source; 0 where that is not known.
+    spacing: u32,
+    /// Places since the last sync frame; `None` before the first frame, which is kept whatever it is.
+    place: Option<u64>,
+    /// Frames that are kept wherever they are.
+    more: u64,
+    /// Places that the newest frame takes.
+    lasted: u64,
     /// Duration so far of the kept frame that is not settled.
     open: Option<u32>,
 }
 
-impl Default for Half {
-    fn default() -> Self {
-        Self { index: u64::MAX, open: None }
-    }
-}
-
 impl Half {
+    /// How far frames are apart from now on, in ticks.
+    pub(super) const fn set_spacing(&mut self, spacing: u32) {
+        self.spacing = spacing;
+    }
+
     /// The next frame.
     pub(super) fn push(&mut self, sync: bool, duration: u32) -> Halved {
-        self.index = if sync { 0 } else { self.index.wrapping_add(1) };
-        if self.index.is_multiple_of(2) {
-            let settled = self.open.replace(duration);
-            Halved { keep: true, settled }
+        let mut early = 0;
+        if sync {
+            // What a loss right before it leaves empty, the parts of its segment begin with.
+            early = u64::from(self.lasted > 1);
+            (self.place, self.more) = (None, 0);
+        }
+        let place = self.place.unwrap_or_default();
+        let keep = place.is_multiple_of(2) || self.more > 0;
+        let lasts = self.places(duration);
+        self.place = Some(place + early + lasts);
+        self.lasted = lasts;
+        self.more = self.more.saturating_sub(1);
+        if lasts > 1 {
+            self.more = self.more.max(1 + lasts / LOST_FOR_ONE);
+        }
+        let settled = if keep {
+            self.open.replace(duration)
         } else {
             // A kept frame follows in any case: this one's time is the last that the open one takes.
-            let settled = self.open.take().map(|open| open + duration);
-            Halved { keep: false, settled }
-        }
+            self.open.take().map(|open| open.saturating_add(duration))
+        };
+        Halved { keep, settled }
     }
 
     /// Nothing follows.
     pub(super) const fn finish(&mut self) -> Option<u32> {
-        self.index = u64::MAX;
+        (self.place, self.more, self.lasted) = (None, 0, 0);
         self.open.take()
+    }
+
+    /// How many places of the grid a frame takes.
+    fn places(&self, duration: u32) -> u64 {
+        let rounded = duration.saturating_add(self.spacing / 2).checked_div(self.spacing).unwrap_or(1);
+        u64::from(rounded.max(1))
     }
 }
 
@@ -69,11 +98,37 @@ mod tests {
         assert!(half.push(false, 10).keep);
     }
 
+    /// Numbers of the frames that are kept, of frames that last so many places.
+    fn kept(places: &[u32]) -> Vec<usize> {
+        let mut half = Half::default();
+        half.set_spacing(10);
+        let pushed =
+            places.iter().enumerate().map(|(index, places)| (index, half.push(index == 0, places * 10)));
+        pushed.filter(|(_, halved)| halved.keep).map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn a_loss_leaves_the_places_of_what_follows_as_they_are_and_keeps_a_few_more_frames() {
+        assert_eq!(kept(&[1, 1, 1, 1, 1, 1]), [0, 2, 4]);
+        assert_eq!(kept(&[1, 2, 1, 1, 1, 1]), [0, 2, 3, 5], "frame 2 is at place 3, behind the loss");
+        assert_eq!(kept(&[1, 1, 8, 1, 1, 1]), [0, 2, 3, 4, 5]);
+        assert_eq!(
+            kept(&[1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]),
+            [0, 2, 4, 6, 7, 9, 11, 12],
+            "up to the last one"
+        );
+    }
+
     proptest! {
         /// Kept frames lie without a hole, and every sync frame is among them.
         #[test]
-        fn kept_frames_are_contiguous(gops in prop::collection::vec(1usize..9, 1..20), durations in prop::collection::vec(1u32..50, 200)) {
+        fn kept_frames_are_contiguous(
+            gops in prop::collection::vec(1usize..9, 1..20),
+            durations in prop::collection::vec(1u32..50, 200),
+            spacing in 0u32..60,
+        ) {
             let mut half = Half::default();
+            half.set_spacing(spacing);
             let syncs = gops.iter().flat_map(|gop| (0..*gop).map(|i| i == 0));
             let (mut dts, mut next, mut open) = (0i64, 0i64, None);
             for (sync, duration) in syncs.zip(durations) {

@@ -148,6 +148,8 @@ impl Rungs {
             let timing = if lane.halved { half } else { full };
             let _ = lane.sender.send(ToLane::Timing(timing.clone()));
         }
+        let spacing = full.grid.spacing().rescale(full.timescale).ticks;
+        self.half.set_spacing(u32::try_from(spacing).unwrap_or_default());
         self.timings = Some((full.clone(), half.clone()));
     }
 
