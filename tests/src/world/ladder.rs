@@ -14,6 +14,8 @@ use crate::Outcome;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A frame every second frame only, or every frame: at least this many of the fullest rendition's.
 const HALF: usize = 2;
+/// Frames beyond every second one that a rung of half the rate has behind a loss, as where the film begins again.
+const MORE: usize = 2;
 
 /// How many seconds a test watches: `short`, or `SPAN_SECONDS` where that is set for a long run by hand.
 pub fn span(short: u64) -> u64 {
@@ -55,7 +57,8 @@ pub fn aligned(renditions: &[Rendition]) -> Outcome<usize> {
                 !fullest.iter().any(|other| other.dts == moment.dts)
                     || !fullest.iter().any(|other| other.pts == moment.pts)
             });
-            let whole = moments.len() == fullest.len() || moments.len() == fullest.len().div_ceil(HALF);
+            let half = fullest.len().div_ceil(HALF);
+            let whole = moments.len() == fullest.len() || (half..=half + MORE).contains(&moments.len());
             if strange.is_some() || !whole {
                 let (have, want) = (moments.len(), fullest.len());
                 return Err(format!(

@@ -103,7 +103,7 @@ mod tests {
         let mut half = Half::default();
         half.set_spacing(10);
         let pushed =
-            places.iter().enumerate().map(|(index, places)| (index, half.push(index == 0, places * 10)));
+            places.iter().enumerate().map(|(index, places)| (index, half.push(index % 6 == 0, places * 10)));
         pushed.filter(|(_, halved)| halved.keep).map(|(index, _)| index).collect()
     }
 
