@@ -81,7 +81,9 @@ pub fn aligned(renditions: &[Rendition]) -> Outcome<usize> {
 pub async fn brightness(rendition: &Rendition) -> Outcome<Vec<u8>> {
     // Fewer pixels would have ffmpeg complain about the bitrate of what it writes.
     let filter = "scale=8:8:flags=area,setsar=1";
-    let arguments = ["-map", "0:v", "-vf", filter, "-pix_fmt", "gray", "-fps_mode", "passthrough"];
+    // Behind a loss a rung of half the rate has frames that are nearer than its rate says: times are written as they are.
+    let times = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
+    let arguments = [&["-map", "0:v", "-vf", filter, "-pix_fmt", "gray"][..], &times[..]].concat();
     let mut shown = Vec::new();
     for file in rendition.files() {
         let pixels = decode(&file, &arguments, "rawvideo").await?;

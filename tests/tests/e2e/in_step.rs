@@ -16,6 +16,8 @@ use aqueduct_tests::world::{
 fn apart_max() -> f64 {
     if span(0) > 0 { 40.0 } else { 60.0 }
 }
+/// What stock hls.js gives up with, now and then, where seven of it share a crowded machine, whatever it plays.
+const OF_HLS_JS: &str = "is still processing an 'appendBuffer'";
 /// Pairs of flash and beep that tell something.
 const FEWEST: u64 = 4;
 const START: Duration = Duration::from_secs(40);
@@ -28,7 +30,12 @@ async fn in_step(server: &Server, names: &[&str]) -> Outcome {
             server.names(name, codec, START).await?;
         }
     }
-    let streams = heard(server, names).await.map_err(|error| format!("{error}\n{}", server.log()))?;
+    let mut streams = heard(server, names).await;
+    if streams.as_ref().is_err_and(|error| error.to_string().contains(OF_HLS_JS)) {
+        println!("hls.js appended while it still appended: once more");
+        streams = heard(server, names).await;
+    }
+    let streams = streams.map_err(|error| format!("{error}\n{}", server.log()))?;
     assert_eq!(streams.len(), names.len(), "{streams:?}");
     for (name, heard) in &streams {
         println!("{name}: sound is {:?} ms late, by {} pairs; {:?}", heard.late, heard.pairs, heard.errors);

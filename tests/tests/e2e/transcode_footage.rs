@@ -86,10 +86,20 @@ async fn every_rung_comes_on_screen_in_hls_js_without_a_stall() -> Outcome {
     // One way up and down again through four renditions, every three seconds.
     let seconds = span(22);
     let url = server.playlist("film");
-    let seen = browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await?;
-    for height in ["720", "540", "360", "234"] {
-        assert!(seen["shown"]["heights"][height].as_u64() >= Some(1), "{height} was never shown: {seen:#}");
+    let play = || async { browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await };
+    let heights = ["720", "540", "360", "234"];
+    let missing = |seen: &serde_json::Value| {
+        heights
+            .into_iter()
+            .find(|height| seen["shown"]["heights"][height].as_u64().is_none_or(|times| times < 1))
+    };
+    let mut seen = play().await?;
+    // A busy machine may cost a rung a segment: the player skips it, and where it is a rung's whole turn, it gets another.
+    let gaps = seen["errors"].as_array().is_some_and(|errors| errors.iter().any(|error| error == "fragGap"));
+    if gaps && missing(&seen).is_some() {
+        seen = play().await?;
     }
+    assert_eq!(missing(&seen), None, "never shown: {seen:#}\n{}", server.log());
     assert!(seen["fatal"].is_null(), "{seen:#}");
     assert_eq!(seen["stalls"].as_u64(), Some(0), "{seen:#}");
     // A busy machine may cost a rung a segment: the player goes over to another rendition and says so.
