@@ -158,12 +158,6 @@ impl World {
         self.desk.choose_all();
     }
 
-    /// A viewer asks for the list: what nobody asks for is taken only where a node has it that is heard first.
-    fn asked(&mut self) {
-        let _ = self.desk.options.wants.line(&name("live/show"), "e1/v0", None);
-        self.desk.look();
-    }
-
     /// So many messages of each at most come to the edge.
     fn carry(&mut self, most: usize) {
         for place in 0..2 {
@@ -276,7 +270,6 @@ proptest! {
             world.take_over();
             (0..2).for_each(|place| world.up(place));
             world.told();
-            world.asked();
             let behind = world.rivals[0].next.saturating_sub(world.rivals[1].next);
             for _ in 0..behind + 2 * LISTED {
                 (0..2).for_each(|rival| world.rivals[rival].part());
@@ -285,24 +278,6 @@ proptest! {
             assert_eq!(world.shows(), Some('b'));
         });
     }
-}
-
-#[test]
-fn who_is_heard_before_it_has_a_line_and_leaves_keeps_nobody_from_the_other_one_s() {
-    inside(|| {
-        let mut world = World::new();
-        (0..2).for_each(|place| world.up(place));
-        world.take_over();
-        world.rivals[1].part();
-        world.carry(1);
-        world.rivals[0].window = None;
-        world.asked();
-        (0..3).for_each(|_| {
-            world.rivals[1].part();
-            world.carry(usize::MAX);
-        });
-        assert_eq!(world.shows(), Some('b'));
-    });
 }
 
 #[test]
