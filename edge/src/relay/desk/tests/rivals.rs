@@ -158,6 +158,12 @@ impl World {
         self.desk.choose_all();
     }
 
+    /// A viewer asks for the list: what nobody asks for is taken only where a node has it that is heard first.
+    fn asked(&mut self) {
+        let _ = self.desk.options.wants.line(&name("live/show"), "e1/v0", None);
+        self.desk.look();
+    }
+
     /// So many messages of each at most come to the edge.
     fn carry(&mut self, most: usize) {
         for place in 0..2 {
@@ -270,6 +276,7 @@ proptest! {
             world.take_over();
             (0..2).for_each(|place| world.up(place));
             world.told();
+            world.asked();
             let behind = world.rivals[0].next.saturating_sub(world.rivals[1].next);
             for _ in 0..behind + 2 * LISTED {
                 (0..2).for_each(|rival| world.rivals[rival].part());
