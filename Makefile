@@ -47,9 +47,7 @@ test: web
 	cd web && npm test --silent
 	# All at once, with the features that the tests have: the server that they start is built of the same parts.
 	$(CARGO) build --locked --workspace --all-targets
-	# Tests wait more than they work, so there are more of them at once than cores; the long ones take room
-	# (tests/src/world/room.rs).
-	RUST_TEST_THREADS=4 SERVER_UNDER_TEST=$(abspath $(TARGET))/debug/aqueduct $(CARGO) test --locked --workspace
+	scripts/test.sh $(CARGO) $(abspath $(TARGET))
 
 check:
 	@scripts/setup.sh build check

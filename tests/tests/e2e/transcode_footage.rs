@@ -14,6 +14,8 @@ use tokio::sync::Mutex;
 /// The least effort: renditions are looked at here, and not how much a machine carries.
 const SETTINGS: [Setting<'_>; 2] = [("transcode.mode", "auto"), ("transcode.preset", "ultrafast")];
 const START: Duration = Duration::from_secs(20);
+/// How often a crowded machine may try again.
+const TURNS: usize = 4;
 /// Each of these takes most of a small machine.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -76,37 +78,49 @@ async fn footage_of_1080_lines_becomes_a_ladder() -> Outcome {
         .await
 }
 
+/// What hls.js showed of a ladder.
+struct Shown {
+    seen: serde_json::Value,
+    /// No rung was given up meanwhile, and no frame left out: the machine had room for the ladder and the player.
+    carried: bool,
+    log: String,
+}
+
+/// One way up and down again through four renditions, every three seconds.
+async fn shown(seconds: u64) -> Outcome<Shown> {
+    let server = Server::start(&SETTINGS).await?;
+    let _push = push(&server, "film", &film("film-720p30.mp4", 720, "3M")?)?;
+    server.names("film", "640x360", START).await?;
+    let url = server.playlist("film");
+    let seen = browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await?;
+    let left_out = server.metric("aqueduct_transcode_frames_total", "state=\"dropped\"").await?;
+    let steps = server.metric("aqueduct_transcode_governor_steps_total", "").await?;
+    Ok(Shown { seen, carried: left_out + steps == 0.0, log: server.log() })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rung_comes_on_screen_in_hls_js_without_a_stall() -> Outcome {
     let _room = room::whole().await;
     let _turn = TURN.lock().await;
-    let server = Server::start(&SETTINGS).await?;
-    let _push = push(&server, "film", &film("film-720p30.mp4", 720, "3M")?)?;
-    server.names("film", "640x360", START).await?;
-    // One way up and down again through four renditions, every three seconds.
     let seconds = span(22);
-    let url = server.playlist("film");
-    let play = || async { browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await };
-    let heights = ["720", "540", "360", "234"];
-    let missing = |seen: &serde_json::Value| {
-        heights
-            .into_iter()
-            .find(|height| seen["shown"]["heights"][height].as_u64().is_none_or(|times| times < 1))
-    };
-    let mut seen = play().await?;
-    // A busy machine may cost a rung a segment: the player skips it, and where it is a rung's whole turn, it gets another.
-    let gaps = seen["errors"].as_array().is_some_and(|errors| errors.iter().any(|error| error == "fragGap"));
-    if gaps && missing(&seen).is_some() {
-        seen = play().await?;
+    let mut turns = 1;
+    let mut shown = Box::pin(self::shown(seconds)).await?;
+    // A machine that has no room for a ladder costs rungs segments, as it should: it says nothing of how players switch.
+    while !shown.carried && turns < TURNS {
+        println!("turn {turns}: frames were left out");
+        shown = Box::pin(self::shown(seconds)).await?;
+        turns += 1;
     }
-    assert_eq!(missing(&seen), None, "never shown: {seen:#}\n{}", server.log());
+    let Shown { seen, carried, log } = shown;
+    let times = |height: &str| seen["shown"]["heights"][height].as_u64().unwrap_or(0);
+    let missing = ["720", "540", "360", "234"].into_iter().find(|&height| times(height) < 1);
+    assert_eq!(missing, None, "never shown (no frame was left out: {carried}): {seen:#}\n{log}");
     assert!(seen["fatal"].is_null(), "{seen:#}");
-    assert_eq!(seen["stalls"].as_u64(), Some(0), "{seen:#}");
-    // A busy machine may cost a rung a segment: the player goes over to another rendition and says so.
-    let harmless = |error: &str| error == "fragGap" || error == "aborted";
+    assert_eq!(seen["stalls"].as_u64(), Some(0), "{seen:#}\n{log}");
+    // The browser's own turn to switch may come too late for a load that is under way.
     let errors = seen["errors"].as_array().into_iter().flatten().filter_map(|error| error.as_str());
-    let errors: Vec<&str> = errors.filter(|error| !harmless(error)).collect();
-    assert!(errors.is_empty(), "{seen:#}\n{}\n{}", server.told("film").await?["transcode"], server.log());
+    let errors: Vec<&str> = errors.filter(|error| *error != "aborted").collect();
+    assert!(errors.is_empty(), "no frame was left out: {carried}; {seen:#}\n{log}");
     assert!(seen["playedSeconds"].as_f64() >= Some(seconds as f64 - 2.0), "{seen:#}");
     Ok(())
 }
