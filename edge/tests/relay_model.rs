@@ -370,6 +370,22 @@ proptest! {
     }
 }
 
+/// A segment may go as a reference to its parts before one of them is given up: that one is still wanted when no list names
+/// it any more.
+#[test]
+fn a_part_that_was_given_up_is_sent_again_while_its_segment_needs_it() {
+    use Event::{Deliver, GiveUp, List, Part};
+    let give_up = |place| {
+        let mut events = vec![Part; 3];
+        events.extend([List, List, Deliver { hop: 0, place: 0, again: false }]);
+        events.extend([Part; 6]);
+        events.extend([GiveUp { hop: 0, place }, List, List, List]);
+        events.extend([Part; 5]);
+        events
+    };
+    (0..16).for_each(|place| run(&give_up(place)));
+}
+
 #[test]
 fn an_edge_that_comes_late_gets_segments_whose_parts_are_retired() {
     let mut origin = Origin::new();

@@ -122,9 +122,8 @@ impl Feed {
     pub fn failed(&mut self, line: &str, epoch: u64, seq: u64) {
         if self.epoch == Some(epoch)
             && let Some(cursor) = self.cursors.get_mut(line)
-            && cursor.given.remove(&seq)
         {
-            cursor.history.push(seq);
+            cursor.failed(seq);
         }
     }
 
@@ -176,7 +175,7 @@ impl Feed {
                 if let Some(seq) = found
                     && let Some(item) = line.items().get(&seq)
                 {
-                    cursor.given.insert(seq);
+                    cursor.give(seq);
                     return Some(Message::Object(Box::new(cursor.parcel(seq, item, class, address))));
                 }
                 if let Some(frame) = cursor.gap(address) {

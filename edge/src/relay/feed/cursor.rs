@@ -19,6 +19,8 @@ pub(super) struct Cursor {
     pub(super) given: BTreeSet<u64>,
     /// Everything from here on is live.
     pub(super) next: u64,
+    /// Objects of it that did not arrive whole: a segment that went as a reference may need them, retired or not.
+    pub(super) again: BTreeSet<u64>,
     /// What to send behind what is live, the last one first.
     pub(super) history: Vec<u64>,
     /// Objects that were not sent and will not come.
@@ -73,7 +75,8 @@ impl Cursor {
             }
             if item.kind == ObjectKind::Segment {
                 let made = self.given.contains(seq);
-                unit.retain(|seq| !(made && line.items().get(seq).is_some_and(|part| part.retired)));
+                let is_retired = |seq: &u64| line.items().get(seq).is_some_and(|part| part.retired);
+                unit.retain(|seq| self.again.contains(seq) || !(made && is_retired(seq)));
                 // Within a segment its parts go first, and the last one of the list is the first to go.
                 order.extend(unit.drain(..).rev());
             }
@@ -82,6 +85,19 @@ impl Cursor {
         order.extend(inits.drain(..).rev());
         order.retain(|seq| !self.given.contains(seq));
         self.history = order;
+    }
+
+    /// An object did not arrive whole: it goes again, as long as it is there.
+    pub(super) fn failed(&mut self, seq: u64) {
+        if self.given.remove(&seq) {
+            self.again.insert(seq);
+            self.history.push(seq);
+        }
+    }
+
+    pub(super) fn give(&mut self, seq: u64) {
+        self.given.insert(seq);
+        self.again.remove(&seq);
     }
 
     pub(super) fn next_word(&mut self, line: &Line, at: Address<'_>) -> Option<Message> {
@@ -97,6 +113,7 @@ impl Cursor {
                 // Numbers below the window's are of no use any more.
                 if let Some(first) = line.items().keys().next() {
                     self.given = self.given.split_off(first);
+                    self.again = self.again.split_off(first);
                 }
                 Message::Object(Box::new(version(edition, serial, line, at)))
             }
