@@ -379,3 +379,23 @@ fn what_was_refused_for_its_name_is_asked_for_again_once_the_older_history_is_gi
         world.check();
     });
 }
+
+#[test]
+fn what_was_asked_of_one_that_withdraws_is_taken_from_the_other_at_the_next_look() {
+    inside(|| {
+        let mut world = World::new();
+        (0..2).for_each(|place| world.up(place));
+        world.take_over();
+        world.rivals[1].part();
+        // The first one was heard first, and withdraws without a word of the directory.
+        world.carry(1);
+        world.rivals[0].window = None;
+        world.asked();
+        world.carry(usize::MAX);
+        assert_eq!(world.desk.streams[&name("live/show")].leader.node(), Some(1));
+        world.desk.tick(now(), false);
+        world.rivals[1].part();
+        world.carry(usize::MAX);
+        assert_eq!(world.shows(), Some('b'));
+    });
+}
