@@ -18,7 +18,7 @@ use crate::Outcome;
 use crate::publisher::clip::made;
 
 /// How long the clip is, in seconds: long enough for a crowded machine.
-const LASTS: u32 = 120;
+const LASTS: u32 = 240;
 /// Pairs of flash and beep that a browser waits for.
 const PAIRS: u64 = 4;
 /// How long each stream may take to show them.
@@ -53,13 +53,13 @@ fn draw() -> Outcome<Flashes> {
     let sound = format!("aevalsrc=0.5*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.1):s=48000:d={LASTS}");
     let drawn = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound, "-c:a", "aac", "-ac", "2"];
     let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"];
-    let h264 = made("flashes-h264.mp4", &[&drawn[..], &h264, &["-pix_fmt", "yuv420p"]].concat())?;
+    let h264 = made("flashes-240-h264.mp4", &[&drawn[..], &h264, &["-pix_fmt", "yuv420p"]].concat())?;
     let from = h264.to_string_lossy().into_owned();
     let again =
         ["-i", &from, "-c:a", "copy", "-tag:v", "hvc1", "-pix_fmt", "yuv420p", "-preset", "ultrafast"];
     let options = "keyint=25:min-keyint=25:bframes=0:scenecut=0:log-level=error";
     let h265 = ["-c:v", "libx265", "-x265-params", options];
-    let h265 = made("flashes-h265.mp4", &[&again[..], &h265].concat())?;
+    let h265 = made("flashes-240-h265.mp4", &[&again[..], &h265].concat())?;
     Ok(Flashes { h264, h265 })
 }
 

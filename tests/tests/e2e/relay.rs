@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 const START: Duration = Duration::from_secs(20);
 const MS: Duration = Duration::from_millis(1);
+/// Objects that may come twice where a link is lost: what was under way on it, a MiB of history and a second of what is live.
+const UNDER_WAY: f64 = 40.0;
 
 /// What it lists that is there: a gap is not.
 fn files(list: &MediaPlaylist) -> impl Iterator<Item = &str> {
@@ -209,7 +211,10 @@ async fn a_cut_while_a_thin_link_catches_up_loses_nothing() -> Outcome {
     );
     assert!(!has_gap_behind(&edge, "show", joined.0).await?, "{}", edge.log());
     assert!(same(&origin, &edge, "show").await? > 20);
-    assert_eq!(edge.metric("aqueduct_relay_objects_astray_total", "doubled").await?, 0.0, "{}", edge.log());
+    // A link that counts as dead still brings what was under way, beside the one that is asked for it again: that and no more
+    // comes twice, of the hundreds that the window holds.
+    let doubled = edge.metric("aqueduct_relay_objects_astray_total", "doubled").await?;
+    assert!(doubled <= UNDER_WAY, "{doubled} came twice\n{}", edge.log());
     assert!(edge.metric("aqueduct_relay_links_lost_total", "").await? >= 1.0);
     conforms(&edge, "show", 5).await
 }

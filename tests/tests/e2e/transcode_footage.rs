@@ -86,11 +86,15 @@ struct Shown {
     log: String,
 }
 
-/// One way up and down again through four renditions, every three seconds.
+/// One way up and down again through four renditions, every three seconds. They are small: a browser beside them takes most
+/// of a machine.
 async fn shown(seconds: u64) -> Outcome<Shown> {
-    let server = Server::start(&SETTINGS).await?;
-    let _push = push(&server, "film", &film("film-720p30.mp4", 720, "3M")?)?;
-    server.names("film", "640x360", START).await?;
+    const LADDER: &str =
+        "[{height=270,bitrate=400000},{height=180,bitrate=250000},{height=120,bitrate=150000}]";
+    let [mode, preset] = SETTINGS;
+    let server = Server::start(&[mode, preset, ("transcode.ladder", LADDER)]).await?;
+    let _push = push(&server, "film", &film("film-360p30-1M.mp4", 360, "1M")?)?;
+    server.names("film", "x120", START).await?;
     let url = server.playlist("film");
     let seen = browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await?;
     let left_out = server.metric("aqueduct_transcode_frames_total", "state=\"dropped\"").await?;
@@ -113,13 +117,15 @@ async fn every_rung_comes_on_screen_in_hls_js_without_a_stall() -> Outcome {
     }
     let Shown { seen, carried, log } = shown;
     let times = |height: &str| seen["shown"]["heights"][height].as_u64().unwrap_or(0);
-    let missing = ["720", "540", "360", "234"].into_iter().find(|&height| times(height) < 1);
+    let missing = ["360", "270", "180", "120"].into_iter().find(|&height| times(height) < 1);
     assert_eq!(missing, None, "never shown (no frame was left out: {carried}): {seen:#}\n{log}");
     assert!(seen["fatal"].is_null(), "{seen:#}");
     assert_eq!(seen["stalls"].as_u64(), Some(0), "{seen:#}\n{log}");
-    // The browser's own turn to switch may come too late for a load that is under way.
+    // A switch ends a load that is under way; a gap, where there is a reason for one, is skipped.
+    let gap = |error: &str| error == "fragGap" || error.starts_with("bufferSeekOverHole");
+    let harmless = |error: &str| error == "aborted" || (!carried && gap(error));
     let errors = seen["errors"].as_array().into_iter().flatten().filter_map(|error| error.as_str());
-    let errors: Vec<&str> = errors.filter(|error| *error != "aborted").collect();
+    let errors: Vec<&str> = errors.filter(|error| !harmless(error)).collect();
     assert!(errors.is_empty(), "no frame was left out: {carried}; {seen:#}\n{log}");
     assert!(seen["playedSeconds"].as_f64() >= Some(seconds as f64 - 2.0), "{seen:#}");
     Ok(())
