@@ -23,7 +23,7 @@ const OF_HLS_JS: &str = "is still processing an 'appendBuffer'";
 const FEWEST: u64 = 4;
 const START: Duration = Duration::from_secs(40);
 
-/// Each of these streams plays in a browser, in step. Two of them share one: more are more than a small machine decodes, and
+/// Each of these streams plays in a browser, in step. Four of them share one: more are more than a small machine decodes, and
 /// where players stall they tell nothing of the stream.
 async fn in_step(server: &Server, names: &[&str]) -> Outcome {
     for name in names {
@@ -32,7 +32,7 @@ async fn in_step(server: &Server, names: &[&str]) -> Outcome {
             server.names(name, codec, START).await?;
         }
     }
-    for names in names.chunks(2) {
+    for names in names.chunks(4) {
         for (name, seen) in plays(server, names).await? {
             if late(&seen).is_some_and(|late| late.abs() < apart_max()) {
                 continue;
