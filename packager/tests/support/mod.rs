@@ -23,6 +23,12 @@ use aqueduct_packager::checkpoint::{Checkpoint, Origin};
 use aqueduct_packager::stream::{Output, Stream};
 use bytes::Bytes;
 
+/// Picture and sound from ten seconds on; keyframes every `gop` frames.
+pub fn sources(set: &TrackSet, gop: u64) -> Vec<Source> {
+    let gop = |track: &Track| if track.id == TrackId::VIDEO { gop } else { 1 };
+    set.tracks.iter().map(|track| Source::new(track, 10.0, gop(track))).collect()
+}
+
 /// A High profile record with its extension; the parameter sets are those of a 1280x720 clip.
 pub fn avc() -> AvcConfig {
     let record = [
