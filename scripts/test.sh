@@ -21,7 +21,7 @@ said() {
   for name in "$@"; do
     echo "--- $name, among others:"
     awk -v head="---- $name stdout ----" '$0==head{on=1; next} /^---- .* stdout ----$/||/^failures:$/{on=0} on' "$log" \
-      | cut -c1-400 | awk '{l[NR]=$0} END{for(i=1;i<=NR;i++) if(i<=12||i>NR-6) print l[i]; else if(i==13) print "[…]"}'
+      | cut -c1-1500 | awk '{l[NR]=$0} END{for(i=1;i<=NR;i++) if(i<=12||i>NR-6) print l[i]; else if(i==13) print "[…]"}'
   done
 }
 
@@ -31,8 +31,8 @@ if RUST_TEST_THREADS=4 "$cargo" test --locked --workspace --no-fail-fast 2>&1 | 
   exit 0
 fi
 mapfile -t names < <(failed)
-# Cargo lists the test programs that failed, where there are several, and else names the one.
-programs=$(grep -cE '^    `-p |^error: test failed, to rerun pass' "$log" || true)
+# Cargo lists the test programs that failed at its end.
+programs=$(grep -c "^    \`-p " "$log" || true)
 if [ "${#names[@]}" -eq 0 ] || [ "${#names[@]}" -gt "$most" ] || [ "$programs" -ne 1 ]; then
   said "${names[@]}"
   echo "test: FAILED (${#names[@]} end-to-end tests; $programs test programs)" >&2

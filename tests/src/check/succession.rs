@@ -48,13 +48,24 @@ fn removed(older: &MediaPlaylist, newer: &MediaPlaylist, found: &mut Vec<Found>)
 fn kept(older: &MediaPlaylist, newer: &MediaPlaylist, found: &mut Vec<Found>) {
     for before in &older.segments {
         let Some(after) = newer.segment(before.msn) else { continue };
-        if let Some(what) = difference(before, after, newer.ended) {
+        // A list that moves on by seconds at once, as that of a rung which is given up, lists no parts any more of what it
+        // closes meanwhile (LLHLS-7).
+        let behind: i64 = newer.segments.iter().filter(|one| one.msn > before.msn).map(length).sum();
+        let old = after.complete() && behind >= 3 * newer.target_micros();
+        if let Some(what) = difference(before, after, newer.ended || old) {
             found.push((rule::REWRITTEN, format!("segment {}: {what}", before.msn)));
         }
     }
 }
 
-fn difference(before: &Segment, after: &Segment, ended: bool) -> Option<&'static str> {
+/// Of a segment, or of its parts so far, in microseconds.
+fn length(segment: &Segment) -> i64 {
+    let parts = segment.parts.iter().map(|part| part.duration.micros).sum();
+    if segment.complete() { segment.duration.micros } else { parts }
+}
+
+/// `bare` is whether parts need not be listed any more.
+fn difference(before: &Segment, after: &Segment, bare: bool) -> Option<&'static str> {
     if before.complete() && (before.uri != after.uri || before.duration != after.duration) {
         return Some("URI or EXTINF changed");
     }
@@ -66,7 +77,7 @@ fn difference(before: &Segment, after: &Segment, ended: bool) -> Option<&'static
     if begun && before.discontinuity != after.discontinuity {
         return Some("DISCONTINUITY came or went");
     }
-    let dropped = after.parts.is_empty() && (before.complete() || ended);
+    let dropped = after.parts.is_empty() && (before.complete() || bare);
     if before.complete() && !dropped && !before.parts.is_empty() && before.parts != after.parts {
         return Some("its parts changed");
     }
@@ -93,7 +104,11 @@ fn discontinuities(older: &MediaPlaylist, newer: &MediaPlaylist, found: &mut Vec
 /// LLHLS-15: what was hinted is what came next.
 fn hint(older: &MediaPlaylist, newer: &MediaPlaylist, found: &mut Vec<Found>) {
     let (Some(hint), Some(edge)) = (older.hints.first(), older.edge()) else { return };
-    let same = newer.segment(edge.msn).filter(|_| !edge.complete).and_then(|segment| {
+    let open = newer.segment(edge.msn).filter(|_| !edge.complete);
+    if open.is_some_and(|segment| segment.complete() && segment.parts.is_empty()) {
+        return; // Too old for parts already.
+    }
+    let same = open.and_then(|segment| {
         let next = segment.parts.get(edge.part as usize + 1);
         if next.is_none() && !segment.complete() { Some(None) } else { next.map(Some) }
     });

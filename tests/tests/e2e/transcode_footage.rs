@@ -37,12 +37,34 @@ fn push(server: &Server, name: &str, film: &std::path::Path) -> Outcome<Push> {
     Push::start(&url, &["-re", "-stream_loop", "-1", "-i", &film, "-c", "copy"])
 }
 
-/// Pushes a film and looks at every rendition: the checker, the alignment, and what a decoder makes of it.
+/// No rung was given up, and no frame left out: the machine had room for all that it was to do.
+async fn carried(server: &Server) -> Outcome<bool> {
+    let left_out = server.metric("aqueduct_transcode_frames_total", "state=\"dropped\"").await?;
+    let steps = server.metric("aqueduct_transcode_governor_steps_total", "").await?;
+    Ok(left_out + steps == 0.0)
+}
+
+/// Pushes a film and looks at every rendition. A machine that has no room for a ladder costs rungs segments, as it should: it
+/// says nothing of ladders, and gets another turn.
 async fn becomes_a_ladder(film: PathBuf, seconds: u64, heights: &[u64]) -> Outcome {
-    let name = "film";
     let _turn = TURN.lock().await;
+    for turn in 1..TURNS {
+        let server = Server::start(&SETTINGS).await?;
+        let _push = push(&server, "film", &film)?;
+        let judged = Box::pin(is_a_ladder(&server, seconds, heights)).await;
+        if judged.is_ok() || carried(&server).await? {
+            return judged;
+        }
+        println!("turn {turn}: frames were left out");
+    }
     let server = Server::start(&SETTINGS).await?;
-    let _push = push(&server, name, &film)?;
+    let _push = push(&server, "film", &film)?;
+    Box::pin(is_a_ladder(&server, seconds, heights)).await
+}
+
+/// The checker, the alignment, and what a decoder makes of it.
+async fn is_a_ladder(server: &Server, seconds: u64, heights: &[u64]) -> Outcome {
+    let name = "film";
     server.playable(name, START).await?;
     let url = server.playlist(name);
     let (report, seen) =
@@ -50,10 +72,13 @@ async fn becomes_a_ladder(film: PathBuf, seconds: u64, heights: &[u64]) -> Outco
     let there: BTreeSet<u64> = seen.iter().map(|rendition| rendition.height()).collect();
     // Sound is a rendition without a height.
     let want: BTreeSet<u64> = heights.iter().copied().chain([0]).collect();
-    assert_eq!(there, want, "{}", server.log());
-    assert!(report.renditions > heights.len(), "{report}");
     let compared = aligned(&seen)?;
-    assert!(compared as u64 >= seconds - 4, "only {compared} segments in {seconds} s");
+    if there != want || report.renditions <= heights.len() || (compared as u64) < seconds - 4 {
+        let log = server.log();
+        return Err(
+            format!("{there:?}, not {want:?}, {compared} segments in {seconds} s: {report}\n{log}").into()
+        );
+    }
     for rendition in &seen {
         if rendition.is_video() {
             brightness(rendition).await?;
@@ -97,9 +122,7 @@ async fn shown(seconds: u64) -> Outcome<Shown> {
     server.names("film", "x120", START).await?;
     let url = server.playlist("film");
     let seen = browse(&url, Player::Hls, u32::try_from(seconds)?, &["--switch", "3"]).await?;
-    let left_out = server.metric("aqueduct_transcode_frames_total", "state=\"dropped\"").await?;
-    let steps = server.metric("aqueduct_transcode_governor_steps_total", "").await?;
-    Ok(Shown { seen, carried: left_out + steps == 0.0, log: server.log() })
+    Ok(Shown { seen, carried: carried(&server).await?, log: server.log() })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
